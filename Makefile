@@ -1,0 +1,72 @@
+# Halfspace. `make demo` shows it at work, `make test` passes its tests; both install the Debian
+# packages they need and say which.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := build
+
+CARGO ?= cargo
+TRIPLE := $(shell uname -m)-unknown-linux-gnu
+
+# Building the kernel programs.
+BUILD_PACKAGES := clang llvm libbpf-dev linux-libc-dev make gcc libc6-dev
+# What the demo and the tests run: programs no one here wrote.
+RUN_PACKAGES := iproute2 ethtool procps curl nginx-light iperf3 dnsutils iputils-ping traceroute \
+	python3 prometheus
+# The benchmark's peers, and instruments.
+BENCH_PACKAGES := nftables
+# Making and running the container image without a daemon.
+IMAGE_PACKAGES := buildah podman runc
+
+.PHONY: build demo test check fuzz bench image clean \
+	build-packages run-packages bench-packages image-packages
+
+build: build-packages ## Build everything, optimised
+	$(CARGO) build --release --workspace
+
+demo: build run-packages ## Show the gateway at work, in namespaces of its own (root)
+	target/release/halfspace demo
+
+test: build-packages run-packages bench-packages image-packages ## Every test (root; skips say why)
+	$(CARGO) build --workspace --all-targets
+	$(CARGO) test --workspace --no-fail-fast
+	$(MAKE) fuzz
+	$(MAKE) image
+	tests/image.sh
+
+check: build-packages ## Format, lints, documentation
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+
+fuzz: build-packages ## Fuzz every parser, briefly; FUZZ_SECONDS=n for longer
+	fuzz/run.sh
+
+bench: build bench-packages run-packages ## Measure against peers, in namespaces of its own (root)
+	target/release/halfspace-loadtest bench
+
+image: build-packages image-packages ## The container image, from one static binary
+	images/build.sh
+
+clean: ## Remove what was built
+	$(CARGO) clean
+	rm -rf fuzz/target
+
+# Installs what is missing of a list of Debian packages, and says what it does.
+define install
+	@missing=""; for p in $(1); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+		echo "installing Debian packages:$$missing"; \
+		if [ "$$(id -u)" -ne 0 ]; then echo "not root: run  apt-get install$$missing  and try again" >&2; exit 1; fi; \
+		apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+endef
+
+build-packages:
+	$(call install,$(BUILD_PACKAGES))
+run-packages:
+	$(call install,$(RUN_PACKAGES))
+bench-packages:
+	$(call install,$(BENCH_PACKAGES))
+image-packages:
+	$(call install,$(IMAGE_PACKAGES))
