@@ -1,0 +1,132 @@
+//! What the engine asks of a data path, and the entry it installs there.
+//!
+//! Two things implement [`FastPath`]: the kernel's maps (crate `datapath`) and
+//! [`soft::SoftFastPath`], the same decisions in plain Rust, which is the oracle of the kernel
+//! program's tests and the forwarder where BPF is not to be had.
+
+pub mod soft;
+
+use crate::action::Action;
+use crate::adjacency::Adjacency;
+use crate::id::{AdjacencyId, FlowId, Generation, PortId};
+use crate::time::Tick;
+use crate::tuple::FlowKey;
+
+/// Which way of a flow an entry serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// As the first packet went.
+    Forward,
+    /// The answers.
+    Reverse,
+}
+
+impl Direction {
+    /// The other way.
+    #[must_use]
+    pub const fn opposite(self) -> Self {
+        match self {
+            Self::Forward => Self::Reverse,
+            Self::Reverse => Self::Forward,
+        }
+    }
+}
+
+/// One direction of one flow, as the fast path holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// What to do to the packet.
+    pub action: Action,
+    /// The snapshot under which this was last found right.
+    pub generation: Generation,
+    /// The flow this is one half of.
+    pub flow: FlowId,
+    /// Which half.
+    pub direction: Direction,
+    /// What went through so far. An entry starts with what user space itself forwarded.
+    pub usage: Usage,
+}
+
+/// What went through an entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// When the last packet went through.
+    pub last_seen: Tick,
+    /// Packets. A super-packet counts as the segments it stands for.
+    pub packets: u64,
+    /// Bytes of IP packets, headers included; those of a super-packet as it is, one header.
+    pub bytes: u64,
+    /// SYN, FIN and RST bits of the TCP headers that went through, or-ed.
+    pub tcp_flags: u8,
+}
+
+/// Told when TCP flags that change a flow's state went through the fast path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpEvent {
+    /// The flow.
+    pub flow: FlowId,
+    /// Which half.
+    pub direction: Direction,
+    /// The TCP header's flags byte.
+    pub flags: u8,
+}
+
+/// A frame to put on a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// The port to send by.
+    pub port: PortId,
+    /// Ethernet frame without the check sequence; all checksums complete.
+    pub frame: Vec<u8>,
+}
+
+/// How a port is treated before any flow look-up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortPolicy {
+    /// Packets that are not for the gateway go up to the host's own stack instead of being
+    /// punted: the interface is the host's as well. What is the gateway's is told by
+    /// [`FastPath::set_own_address`].
+    pub share_with_host: bool,
+}
+
+/// The table that moves packets once the engine has decided on their flow.
+///
+/// Calls may be batched by the implementation until [`FastPath::flush`]; entries are always in
+/// place before a frame that was handed over after them goes out, so the answer to a first packet
+/// already finds its way.
+pub trait FastPath {
+    /// Starts serving a port.
+    fn add_port(&mut self, port: PortId, policy: PortPolicy);
+
+    /// Stops serving a port.
+    fn remove_port(&mut self, port: PortId);
+
+    /// Declares an address the gateway answers for on ports it shares with the host.
+    fn set_own_address(&mut self, address: std::net::IpAddr, own: bool);
+
+    /// Installs or replaces an entry.
+    fn install(&mut self, key: &FlowKey, entry: &Entry);
+
+    /// Removes an entry; its last counts, if it was there.
+    fn remove(&mut self, key: &FlowKey) -> Option<Usage>;
+
+    /// Reads what went through an entry, if it is there.
+    fn usage(&mut self, key: &FlowKey) -> Option<Usage>;
+
+    /// Fills or, with `None`, empties a slot. Packets of an empty slot are punted as
+    /// [`crate::verdict::Punt::Unresolved`].
+    fn set_adjacency(&mut self, slot: AdjacencyId, adjacency: Option<Adjacency>);
+
+    /// Marks entries as right under `generation`, counts untouched.
+    fn restamp(&mut self, keys: &[FlowKey], generation: Generation);
+
+    /// From now on entries older than `generation` are punted as
+    /// [`crate::verdict::Punt::Stale`] instead of forwarded.
+    fn set_fence(&mut self, generation: Generation);
+
+    /// Sends a frame.
+    fn transmit(&mut self, frame: Transmit);
+
+    /// Carries out what was batched.
+    fn flush(&mut self);
+}
