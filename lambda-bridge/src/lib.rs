@@ -1,0 +1,87 @@
+//! The Lambda bridge: thousands of short-lived execution environments share one managed ENI in a
+//! customer's subnet.
+//!
+//! Environments are clones. All of them may have the same addresses and the same MAC address; the
+//! port a packet comes in by tells them apart, and behind the ENI its leased port does. Traffic
+//! goes one way, from the environments into the VPC, as with AWS's VPC-to-VPC NAT.
+
+#![forbid(unsafe_code)]
+
+use nf_core::pipeline::{Claim, FlowEnd, Function, Originated, Passed, Refusal, Walk};
+use nf_core::time::Time;
+use nf_core::translator::{External, RealmConfig, RealmUsage, SourceTranslator};
+use nf_core::verdict::Drop;
+use nf_core::vpc::id::BridgeId;
+use nf_core::vpc::{EniIx, InterfaceType, Owner, Snapshot};
+
+/// All bridges.
+pub struct LambdaBridge {
+    translator: SourceTranslator<BridgeId>,
+}
+
+impl LambdaBridge {
+    /// None yet; `seed` decides which ports are leased.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self { translator: SourceTranslator::new(seed) }
+    }
+
+    /// What each bridge has done and holds.
+    pub fn usage(&self) -> impl Iterator<Item = (&BridgeId, RealmUsage)> {
+        self.translator.usage()
+    }
+}
+
+impl Function for LambdaBridge {
+    fn interface_type(&self) -> InterfaceType {
+        InterfaceType::Lambda
+    }
+
+    fn apply_snapshot(&mut self, _now: Time, snapshot: &Snapshot) {
+        let bridges = snapshot.bridges().map(|(_, bridge)| RealmConfig {
+            key: bridge.id.clone(),
+            externals: snapshot
+                .eni(bridge.eni)
+                .addresses()
+                .map(|ip| External { ip, public_ip: None })
+                .collect(),
+            translation: &bridge.translation,
+        });
+        self.translator.configure(bridges);
+    }
+
+    fn enter(
+        &mut self,
+        walk: &mut Walk<'_>,
+        eni: EniIx,
+        held: Option<Claim>,
+    ) -> Result<Passed, Refusal> {
+        let view = walk.snapshot.eni(eni);
+        let Owner::Bridge(ix) = view.owner else {
+            return Err(Refusal::Drop(Drop::NoDestination));
+        };
+        // Nobody reaches an environment, not even through its own ENI.
+        if view.has_address(walk.tuple.dst.ip()) {
+            return Err(Refusal::Drop(Drop::Unsolicited));
+        }
+        if walk.is_late_tcp() {
+            return Err(Refusal::Reset(Drop::NoFlow));
+        }
+        let bridge = walk.snapshot.bridge(ix);
+        let claim = self.translator.translate(walk, &bridge.id, held).map_err(Refusal::Drop)?;
+        Ok(Passed { claim, next: view.subnet })
+    }
+
+    fn release(&mut self, now: Time, claim: Claim, end: FlowEnd) {
+        self.translator.release(now, claim, end);
+    }
+
+    fn advance(&mut self, now: Time, _send: &mut Vec<Originated>) {
+        self.translator.expire(now);
+    }
+
+    fn next_deadline(&self) -> Option<Time> {
+        // Quarantines also end as ports are leased; nothing waits for `advance`.
+        None
+    }
+}

@@ -1,0 +1,369 @@
+//! Flows as the engine handles them: set up, forwarded in user space, told of TCP flags, expired,
+//! ended.
+
+use std::time::Duration;
+
+use super::Engine;
+use super::ports::Port;
+use super::walk::{First, Outcome};
+use crate::action::{Action, ChecksumField, Offsets};
+use crate::adjacency::Adjacency;
+use crate::fast_path::{Direction, Entry, FastPath, TcpEvent, Transmit, Usage};
+use crate::flow::{Flow, InsertError, Phase, life};
+use crate::id::{AdjacencyId, FlowId, PortId};
+use crate::neighbour::{Change, NextHop, Waiting};
+use crate::packet::{MacAddr, build};
+use crate::packet::headers::{Headers, IpHeaders, Transport};
+use crate::pipeline::{FlowEnd, Refusal};
+use crate::time::Time;
+use crate::tuple::{FlowKey, Protocol};
+use crate::verdict::{Drop, Verdict};
+
+/// A flow, for listings.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowView {
+    /// Its number.
+    pub id: FlowId,
+    /// The flow itself.
+    pub flow: Flow,
+    /// Where it stands in its life.
+    pub phase: Phase,
+    /// What went the way of the first packet.
+    pub forward: Usage,
+    /// What went back.
+    pub reverse: Usage,
+}
+
+/// A packet that user space itself sends on.
+pub(super) struct Carried<'a> {
+    pub frame: Vec<u8>,
+    pub ip: &'a IpHeaders,
+    /// Payload bytes a segment, if the frame is a super-packet, else 0.
+    pub segment_size: u16,
+}
+
+impl Carried<'_> {
+    /// Length of the largest IP packet that the frame becomes on the wire, in bytes.
+    fn on_the_wire(&self) -> usize {
+        if self.segment_size == 0 {
+            return self.ip.total_len;
+        }
+        let transport = match self.ip.transport {
+            Transport::Tcp { header_len, .. } => header_len,
+            _ => 8,
+        };
+        self.ip.l4_offset - self.ip.l3_offset + transport + usize::from(self.segment_size)
+    }
+}
+
+impl Engine {
+    /// Sets a flow up after its walk, and sends its first packet on.
+    pub(super) fn establish(
+        &mut self,
+        now: Time,
+        key: FlowKey,
+        headers: &Headers,
+        outcome: &Outcome,
+        carried: Carried<'_>,
+        fast_path: &mut dyn FastPath,
+    ) -> Verdict {
+        let refuse = |engine: &mut Self, reason| {
+            engine.release(now, outcome.claims, FlowEnd::Refused);
+            Verdict::Dropped(reason)
+        };
+        let Some(port) = self.ports.get(key.port) else {
+            return refuse(self, Drop::UnknownPort);
+        };
+        let back = self.way_back(port, key.tuple.src.ip(), headers.src_mac);
+        let forward_out = self.next_hop_slot(now, outcome.port, outcome.hop, fast_path);
+        let reverse_out = self.next_hop_slot(now, key.port, back, fast_path);
+        let (Some(forward_out), Some(reverse_out)) = (forward_out, reverse_out) else {
+            return refuse(self, Drop::AdjacencyTableFull);
+        };
+        let flow = Flow {
+            forward: key,
+            reverse: FlowKey { port: outcome.port, tuple: outcome.tuple.reversed() },
+            forward_out,
+            reverse_out,
+            claims: outcome.claims,
+            timeouts: outcome.timeouts,
+            generation: self.snapshot.generation(),
+            since: now,
+        };
+        let id = match self.flows.insert(&flow) {
+            Ok(id) => id,
+            Err(InsertError::Full) => return refuse(self, Drop::FlowTableFull),
+            Err(InsertError::InUse(_)) => return refuse(self, Drop::TupleInUse),
+        };
+        self.counters.flows_created += 1;
+        self.neighbours.hold(forward_out);
+        self.neighbours.hold(reverse_out);
+        let first = Usage {
+            last_seen: now.tick(),
+            packets: 1,
+            bytes: carried.ip.total_len as u64,
+            tcp_flags: First::of(carried.ip, key.tuple).tcp_flags & crate::fast_path::soft::STATE_FLAGS,
+        };
+        let unused = Usage { last_seen: now.tick(), ..Usage::default() };
+        install(id, &flow, first, unused, fast_path);
+        let phase = Phase::of(key.tuple.protocol, &first, &unused);
+        self.wheel.arm(id.0, now + phase.timeout(key.tuple.protocol, &flow.timeouts));
+        self.carry(now, &flow, Direction::Forward, carried, fast_path)
+    }
+
+    /// Sends a packet of a flow on, or lets it wait for its next hop.
+    pub(super) fn carry(
+        &mut self,
+        now: Time,
+        flow: &Flow,
+        direction: Direction,
+        mut carried: Carried<'_>,
+        fast_path: &mut dyn FastPath,
+    ) -> Verdict {
+        let action = action_of(flow, direction);
+        let Some((port, mtu)) = self.out_port(flow, direction) else {
+            return Verdict::Dropped(Drop::PortGone);
+        };
+        if carried.on_the_wire() > usize::from(mtu) {
+            self.report_too_big(flow.key(direction).port, &carried.frame, mtu, fast_path);
+            return Verdict::Dropped(Drop::TooBig);
+        }
+        let Some(adjacency) = self.adjacency(port, MacAddr::default()) else {
+            return Verdict::Dropped(Drop::PortGone);
+        };
+        let offsets = Offsets { transport: carried.ip.l4_offset };
+        action.apply(&adjacency, &mut carried.frame, offsets, ChecksumField::Complete);
+        let frame = Waiting { frame: carried.frame, segment_size: carried.segment_size };
+        self.send_or_wait(now, port, action.adjacency, frame, fast_path)
+    }
+
+    /// Sends a frame that lacks nothing but its next hop's MAC address, or lets it wait for that.
+    pub(super) fn send_or_wait(
+        &mut self,
+        now: Time,
+        port: PortId,
+        slot: AdjacencyId,
+        mut frame: Waiting,
+        fast_path: &mut dyn FastPath,
+    ) -> Verdict {
+        if let Some((_, mac)) = self.neighbours.resolved(slot) {
+            frame.frame[..6].copy_from_slice(mac.as_bytes());
+            send(port, frame, fast_path);
+            return Verdict::Forwarded;
+        }
+        self.neighbours.revive(now, slot);
+        if self.neighbours.enqueue(slot, frame).is_some() {
+            self.counters.dequeued += 1;
+            self.counters.verdict(Verdict::Dropped(Drop::NeighbourQueueFull));
+        }
+        Verdict::Queued
+    }
+
+    fn out_port(&self, flow: &Flow, direction: Direction) -> Option<(PortId, u16)> {
+        let id = match direction {
+            Direction::Forward => flow.reverse.port,
+            Direction::Reverse => flow.forward.port,
+        };
+        self.ports.get(id).map(|port: &Port| (id, port.info.mtu))
+    }
+
+    fn adjacency(&self, port: PortId, dst_mac: MacAddr) -> Option<Adjacency> {
+        let (src_mac, mtu) = self.port_link(port)?;
+        Some(Adjacency { port, dst_mac, src_mac, mtu })
+    }
+
+    /// The slot of a next hop; a known one is in the fast path at once.
+    pub(super) fn next_hop_slot(
+        &mut self,
+        now: Time,
+        port: PortId,
+        hop: NextHop,
+        fast_path: &mut dyn FastPath,
+    ) -> Option<AdjacencyId> {
+        let before = self.neighbours.len();
+        let slot = self.neighbours.slot(now, port, hop).ok()?;
+        if self.neighbours.len() > before
+            && let NextHop::Mac(mac) = hop
+        {
+            fast_path.set_adjacency(slot, self.adjacency(port, mac));
+        }
+        Some(slot)
+    }
+
+    /// Carries out what became of next hops.
+    pub(super) fn apply_changes(&mut self, changes: &mut Vec<Change>, path: &mut dyn FastPath) {
+        for change in changes.drain(..) {
+            match change {
+                Change::Resolved { slot, port, mac, waiting } => {
+                    let adjacency = self.adjacency(port, mac);
+                    path.set_adjacency(slot, adjacency);
+                    for mut waiting in waiting {
+                        self.counters.dequeued += 1;
+                        if adjacency.is_none() {
+                            self.counters.verdict(Verdict::Dropped(Drop::PortGone));
+                            continue;
+                        }
+                        waiting.frame[..6].copy_from_slice(mac.as_bytes());
+                        self.counters.verdict(Verdict::Forwarded);
+                        send(port, waiting, path);
+                    }
+                }
+                Change::Failed { slot, waiting } => {
+                    path.set_adjacency(slot, None);
+                    for _ in 0..waiting {
+                        self.counters.dequeued += 1;
+                        self.counters.verdict(Verdict::Dropped(Drop::NeighbourUnreachable));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A packet with SYN, FIN or RST went through the fast path.
+    pub fn tcp_event(&mut self, now: Time, event: TcpEvent, fast_path: &mut dyn FastPath) {
+        let Some(flow) = self.flows.get(event.flow) else { return };
+        let (Some(mut forward), Some(mut reverse)) =
+            (fast_path.usage(&flow.forward), fast_path.usage(&flow.reverse))
+        else {
+            return;
+        };
+        let phase = Phase::of(Protocol::Tcp, &forward, &reverse);
+        if life::opens(event.direction, event.flags) && phase.may_reopen() {
+            // A new connection on the tuple of the old one: it starts with a clean record.
+            forward.tcp_flags = event.flags & crate::fast_path::soft::STATE_FLAGS;
+            reverse.tcp_flags = 0;
+            install(event.flow, &flow, forward, reverse, fast_path);
+            self.wheel.arm(event.flow.0, now + flow.timeouts.tcp_opening);
+            return;
+        }
+        if matches!(phase, Phase::TimeWait | Phase::Reset) {
+            self.wheel.arm(event.flow.0, now + phase.timeout(Protocol::Tcp, &flow.timeouts));
+        }
+    }
+
+    /// A flow's timer fired: it has been idle for long enough, or it is asked again later.
+    pub(super) fn flow_timer(&mut self, now: Time, id: FlowId, fast_path: &mut dyn FastPath) {
+        let Some(view) = self.flow(now, id, fast_path) else { return };
+        let protocol = view.flow.forward.tuple.protocol;
+        let last_seen =
+            view.forward.last_seen.resolve(now).max(view.reverse.last_seen.resolve(now));
+        let deadline = last_seen + view.phase.timeout(protocol, &view.flow.timeouts);
+        // The stamp is up to two ticks old: the clock behind it is coarse.
+        if deadline > now + Duration::from_millis(8) {
+            self.wheel.arm(id.0, deadline);
+            return;
+        }
+        let end = match view.phase {
+            Phase::TimeWait | Phase::Reset => FlowEnd::Closed,
+            _ => FlowEnd::Idle,
+        };
+        self.end_flow(now, id, end, fast_path);
+    }
+
+    /// Ends a flow: its entries leave the fast path before anything it held is given back.
+    pub(super) fn end_flow(
+        &mut self,
+        now: Time,
+        id: FlowId,
+        end: FlowEnd,
+        fast_path: &mut dyn FastPath,
+    ) {
+        let Some(flow) = self.flows.remove(id) else { return };
+        self.wheel.cancel(id.0);
+        fast_path.remove(&flow.forward);
+        fast_path.remove(&flow.reverse);
+        self.neighbours.let_go(flow.forward_out);
+        self.neighbours.let_go(flow.reverse_out);
+        self.release(now, flow.claims, end);
+        self.counters.ended(end);
+    }
+
+    /// One flow, with what went through it.
+    pub fn flow(&self, _now: Time, id: FlowId, fast_path: &mut dyn FastPath) -> Option<FlowView> {
+        let flow = self.flows.get(id)?;
+        let forward = fast_path.usage(&flow.forward).unwrap_or_default();
+        let reverse = fast_path.usage(&flow.reverse).unwrap_or_default();
+        let phase = Phase::of(flow.forward.tuple.protocol, &forward, &reverse);
+        Some(FlowView { id, flow, phase, forward, reverse })
+    }
+
+    /// Up to `limit` flows numbered from `from` on, and where to go on.
+    pub fn list_flows(
+        &self,
+        now: Time,
+        from: FlowId,
+        limit: usize,
+        fast_path: &mut dyn FastPath,
+    ) -> (Vec<FlowView>, Option<FlowId>) {
+        let mut views = Vec::new();
+        for id in from.0..self.flows.slots() {
+            if views.len() == limit {
+                return (views, Some(FlowId(id)));
+            }
+            views.extend(self.flow(now, FlowId(id), fast_path));
+        }
+        (views, None)
+    }
+
+    /// Walks a flow's first packet and sets the flow up, or answers as the refusal says.
+    pub(super) fn open(
+        &mut self,
+        now: Time,
+        key: FlowKey,
+        headers: &Headers,
+        carried: Carried<'_>,
+        fast_path: &mut dyn FastPath,
+    ) -> Verdict {
+        let Some(role) = self.ports.get(key.port).map(|port| port.role) else {
+            return Verdict::Dropped(Drop::UnknownPort);
+        };
+        let first = First::of(carried.ip, key.tuple);
+        match self.walk(now, role, first, None, None) {
+            Ok(outcome) => self.establish(now, key, headers, &outcome, carried, fast_path),
+            Err(Refusal::Drop(reason)) => Verdict::Dropped(reason),
+            Err(Refusal::Reset(reason)) => {
+                self.answer_reset(key.port, &carried.frame, fast_path);
+                Verdict::Dropped(reason)
+            }
+        }
+    }
+}
+
+/// What the fast path does to the packets of one direction.
+pub(super) fn action_of(flow: &Flow, direction: Direction) -> Action {
+    match direction {
+        Direction::Forward => {
+            Action { rewrite: flow.reverse.tuple.reversed(), adjacency: flow.forward_out }
+        }
+        Direction::Reverse => {
+            Action { rewrite: flow.forward.tuple.reversed(), adjacency: flow.reverse_out }
+        }
+    }
+}
+
+/// Puts both entries of a flow into the fast path.
+pub(super) fn install(
+    id: FlowId,
+    flow: &Flow,
+    forward: Usage,
+    reverse: Usage,
+    fast_path: &mut dyn FastPath,
+) {
+    for (direction, usage) in [(Direction::Reverse, reverse), (Direction::Forward, forward)] {
+        let action = action_of(flow, direction);
+        let generation = flow.generation;
+        let entry = Entry { action, generation, flow: id, direction, usage };
+        fast_path.install(flow.key(direction), &entry);
+    }
+}
+
+/// Sends a rewritten frame, a super-packet as the segments it stands for.
+fn send(port: PortId, Waiting { frame, segment_size }: Waiting, fast_path: &mut dyn FastPath) {
+    if segment_size == 0 {
+        fast_path.transmit(Transmit { port, frame });
+        return;
+    }
+    for frame in build::segment(&frame, usize::from(segment_size)) {
+        fast_path.transmit(Transmit { port, frame });
+    }
+}

@@ -1,0 +1,193 @@
+//! The engine: takes what the fast path hands over, walks first packets through the functions,
+//! and keeps the fast path's entries right.
+//!
+//! One worker owns one engine. Every input is a method with the moment as its argument: a punted
+//! packet, a TCP event, a port, an environment, a snapshot, the passing of time. Every effect goes
+//! out through [`FastPath`].
+//!
+//! | file | idea |
+//! | --- | --- |
+//! | `ports` | what each port is for, and the addresses the gateway answers to |
+//! | `ingress` | one punted packet, from its bytes to its verdict |
+//! | `walk` | a first packet's way through the VPC model and the functions |
+//! | `flows` | set up, forward, expire, end |
+//! | `sweep` | flows under a new snapshot, a slice at a time |
+//! | `recover` | flows that an earlier process left in the fast path |
+//! | `control` | ARP, NDP, echo to the gateway, errors to senders |
+//! | `icmp_error` | errors about translated flows |
+
+mod control;
+mod counters;
+mod flows;
+mod icmp_error;
+mod ingress;
+mod ports;
+mod recover;
+mod sweep;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+use std::any::Any;
+use std::sync::Arc;
+
+pub use counters::Counters;
+pub use flows::FlowView;
+pub use ports::{EnvironmentError, EnvironmentView, PortInfo};
+pub use recover::Recovered;
+
+use crate::fast_path::FastPath;
+use crate::flow::FlowTable;
+use crate::flow::wheel::Wheel;
+use crate::id::{FlowId, Generation};
+use crate::neighbour::{Change, Neighbours, Solicitation};
+use crate::packet::MacAddr;
+use crate::pipeline::{Function, Originated};
+use crate::time::Time;
+use crate::vpc::{Document, Snapshot};
+use ports::Ports;
+use sweep::Sweep;
+
+/// Sizes that are fixed for an engine's life.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineConfig {
+    /// Flows the table holds.
+    pub flows: usize,
+    /// Next hops, environments included.
+    pub adjacencies: usize,
+    /// Keys every hash and draws every random number.
+    pub seed: u64,
+}
+
+/// The state of one worker. See the module's own words.
+pub struct Engine {
+    snapshot: Arc<Snapshot>,
+    functions: Vec<Box<dyn Function>>,
+    ports: Ports,
+    flows: FlowTable,
+    wheel: Wheel,
+    neighbours: Neighbours,
+    sweep: Option<Sweep>,
+    counters: Counters,
+    /// Reused from call to call.
+    scratch: Scratch,
+}
+
+#[derive(Default)]
+struct Scratch {
+    fired: Vec<u32>,
+    ask: Vec<Solicitation>,
+    changes: Vec<Change>,
+    originated: Vec<Originated>,
+}
+
+/// Timers looked at in one call of [`Engine::advance`], so that packets do not wait behind them.
+const TIMERS_AT_ONCE: usize = 4096;
+
+impl Engine {
+    /// An engine without ports, under an empty desired state.
+    #[must_use]
+    pub fn new(config: EngineConfig, functions: Vec<Box<dyn Function>>, now: Time) -> Self {
+        Self {
+            snapshot: Arc::new(nothing_desired()),
+            functions,
+            ports: Ports::new(config.seed),
+            flows: FlowTable::new(config.flows, config.seed),
+            wheel: Wheel::new(config.flows as u32, now),
+            neighbours: Neighbours::new(config.adjacencies, config.seed),
+            sweep: None,
+            counters: Counters::default(),
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The desired state in force.
+    #[must_use]
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// A function by its type, for what it tells of itself.
+    #[must_use]
+    pub fn function_as<F: Function>(&self) -> Option<&F> {
+        self.functions.iter().find_map(|function| {
+            let function: &dyn Any = function.as_ref();
+            function.downcast_ref()
+        })
+    }
+
+    /// Flows tracked.
+    #[must_use]
+    pub fn flow_count(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// Flows the table can hold.
+    #[must_use]
+    pub fn flow_capacity(&self) -> usize {
+        self.flows.capacity()
+    }
+
+    /// Next hops known or asked for.
+    #[must_use]
+    pub fn neighbour_count(&self) -> usize {
+        self.neighbours.len()
+    }
+
+    /// Lets time pass: idle flows, silent next hops, probes, the rest of a sweep. Returns when it
+    /// wants to be called again at the latest; at once if more is due than one call does.
+    pub fn advance(&mut self, now: Time, fast_path: &mut dyn FastPath) -> Option<Time> {
+        let mut fired = std::mem::take(&mut self.scratch.fired);
+        let more = self.wheel.advance(now, TIMERS_AT_ONCE, &mut fired);
+        for slot in fired.drain(..) {
+            self.flow_timer(now, FlowId(slot), fast_path);
+        }
+        self.scratch.fired = fired;
+
+        let mut originated = std::mem::take(&mut self.scratch.originated);
+        for function in &mut self.functions {
+            function.advance(now, &mut originated);
+        }
+        for packet in originated.drain(..) {
+            self.originate(now, packet, fast_path);
+        }
+        self.scratch.originated = originated;
+
+        self.drive_neighbours(now, fast_path);
+        self.continue_sweep(now, fast_path);
+        if more || self.sweep.is_some() {
+            return Some(now);
+        }
+        let functions = self.functions.iter().filter_map(|function| function.next_deadline());
+        functions.chain(self.wheel.next_deadline()).chain(self.neighbours.next_deadline()).min()
+    }
+
+    /// The generation whose desired state is in force.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.snapshot.generation()
+    }
+
+    /// Whether every flow has been looked at under the desired state in force.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.sweep.is_none()
+    }
+
+    /// The MAC address that frames leave `port` with, and the largest IP packet it takes.
+    fn port_link(&self, port: crate::id::PortId) -> Option<(MacAddr, u16)> {
+        self.ports.get(port).map(|port| (port.info.mac, port.info.mtu))
+    }
+}
+
+fn nothing_desired() -> Snapshot {
+    Snapshot::build(Generation::default(), &Document::default())
+        .unwrap_or_else(|_| unreachable!("a document without resources has nothing to be wrong"))
+}

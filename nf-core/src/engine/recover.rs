@@ -1,0 +1,191 @@
+//! Flows that an earlier process left in the fast path. They kept moving while nobody was looking;
+//! now each is walked once more, with its outcome known, so that every function claims what it had
+//! claimed then. What cannot be explained under the snapshot in force is taken out.
+
+use std::collections::HashMap;
+
+use super::Engine;
+use super::flows::install;
+use super::walk::First;
+use crate::adjacency::Adjacency;
+use crate::fast_path::{Direction, Entry, FastPath};
+use crate::flow::{Flow, Phase};
+use crate::id::{AdjacencyId, FlowId};
+use crate::neighbour::NextHop;
+use crate::pipeline::{FlowEnd, Prior};
+use crate::time::Time;
+use crate::tuple::FlowKey;
+
+/// What an earlier process left.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// Filled slots.
+    pub adjacencies: HashMap<AdjacencyId, Adjacency>,
+    halves: HashMap<FlowId, Halves>,
+    /// Entries whose number another entry has too.
+    strays: Vec<FlowKey>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Halves {
+    forward: Option<(FlowKey, Entry)>,
+    reverse: Option<(FlowKey, Entry)>,
+}
+
+impl Recovered {
+    /// Adds one entry that was found.
+    pub fn add(&mut self, key: FlowKey, entry: Entry) {
+        let halves = self.halves.entry(entry.flow).or_default();
+        let half = match entry.direction {
+            Direction::Forward => &mut halves.forward,
+            Direction::Reverse => &mut halves.reverse,
+        };
+        if half.is_some() {
+            self.strays.push(key);
+        } else {
+            *half = Some((key, entry));
+        }
+    }
+
+    /// Flows that were found, whole or half.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.halves.len()
+    }
+
+    /// Whether nothing was found.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.halves.is_empty()
+    }
+}
+
+impl Engine {
+    /// Takes over what an earlier process left, once the snapshot is applied and the ports and
+    /// environments are there. Returns how many flows go on.
+    pub fn recover(
+        &mut self,
+        now: Time,
+        recovered: Recovered,
+        fast_path: &mut dyn FastPath,
+    ) -> usize {
+        let Recovered { adjacencies, halves, strays } = recovered;
+        for key in strays {
+            fast_path.remove(&key);
+        }
+        let mut kept = 0;
+        for (id, halves) in halves {
+            if self.recover_flow(now, id, &halves, &adjacencies, fast_path) {
+                kept += 1;
+                continue;
+            }
+            for (key, _) in [halves.forward, halves.reverse].into_iter().flatten() {
+                fast_path.remove(&key);
+            }
+            self.counters.ended(FlowEnd::Policy);
+        }
+        // Slots nobody leads to any more.
+        for slot in adjacencies.keys() {
+            if self.neighbours.resolved(*slot).is_none() {
+                fast_path.set_adjacency(*slot, None);
+            }
+        }
+        self.counters.flows_recovered += kept as u64;
+        kept
+    }
+
+    fn recover_flow(
+        &mut self,
+        now: Time,
+        id: FlowId,
+        halves: &Halves,
+        adjacencies: &HashMap<AdjacencyId, Adjacency>,
+        fast_path: &mut dyn FastPath,
+    ) -> bool {
+        let (Some((forward, there)), Some((reverse, back))) = (halves.forward, halves.reverse)
+        else {
+            return false;
+        };
+        let outcome = reverse.tuple.reversed();
+        let consistent = there.action.rewrite == outcome
+            && back.action.rewrite == forward.tuple.reversed();
+        let Some(port) = self.ports.get(forward.port).filter(|_| consistent) else {
+            return false;
+        };
+        let role = port.role;
+        // The MAC address an environment had is only known from where answers were sent.
+        let back_mac = adjacencies.get(&back.action.adjacency).map(|a| a.dst_mac);
+        let back_hop = self.way_back(port, forward.tuple.src.ip(), back_mac.unwrap_or_default());
+        let first = First::long_ago(forward.tuple);
+        let Ok(walked) = self.walk(now, role, first, Some(Prior { outcome }), None) else {
+            return false;
+        };
+        let mut out = |engine: &mut Self, slot, port, hop| {
+            engine.recovered_slot(now, slot, port, hop, adjacencies, fast_path)
+        };
+        let forward_out = out(self, there.action.adjacency, walked.port, walked.hop);
+        let reverse_out = out(self, back.action.adjacency, forward.port, back_hop);
+        let same = walked.tuple == outcome && walked.port == reverse.port;
+        let flow = match (forward_out, reverse_out) {
+            (Some(forward_out), Some(reverse_out)) if same => Flow {
+                forward,
+                reverse,
+                forward_out,
+                reverse_out,
+                claims: walked.claims,
+                timeouts: walked.timeouts,
+                generation: self.snapshot.generation(),
+                since: now,
+            },
+            _ => {
+                self.release(now, walked.claims, FlowEnd::Policy);
+                return false;
+            }
+        };
+        if self.flows.insert_at(id, &flow).is_err() {
+            self.release(now, walked.claims, FlowEnd::Policy);
+            return false;
+        }
+        self.neighbours.hold(flow.forward_out);
+        self.neighbours.hold(flow.reverse_out);
+        if flow.forward_out == there.action.adjacency && flow.reverse_out == back.action.adjacency {
+            fast_path.restamp(&[forward, reverse], flow.generation);
+        } else {
+            install(id, &flow, there.usage, back.usage, fast_path);
+        }
+        // Due at once: the timer reads what went through and arms itself by it.
+        let phase = Phase::of(forward.tuple.protocol, &there.usage, &back.usage);
+        let last_seen =
+            there.usage.last_seen.resolve(now).max(back.usage.last_seen.resolve(now));
+        let timeout = phase.timeout(forward.tuple.protocol, &flow.timeouts);
+        self.wheel.arm(id.0, (last_seen + timeout).max(now));
+        true
+    }
+
+    /// The slot of a next hop, the one it had before if possible.
+    fn recovered_slot(
+        &mut self,
+        now: Time,
+        slot: AdjacencyId,
+        port: crate::id::PortId,
+        hop: NextHop,
+        adjacencies: &HashMap<AdjacencyId, Adjacency>,
+        fast_path: &mut dyn FastPath,
+    ) -> Option<AdjacencyId> {
+        let (mac, mtu) = self.port_link(port)?;
+        let old = adjacencies.get(&slot).filter(|old| old.port == port);
+        let Some(old) = old else {
+            return self.next_hop_slot(now, port, hop, fast_path);
+        };
+        let bound = self.neighbours.restore(now, slot, port, hop, old.dst_mac).ok()?;
+        if bound == slot {
+            let dst_mac = match hop {
+                NextHop::Mac(mac) => mac,
+                NextHop::Ip(_) => old.dst_mac,
+            };
+            let adjacency = Adjacency { port, dst_mac, src_mac: mac, mtu };
+            fast_path.set_adjacency(slot, Some(adjacency));
+        }
+        Some(bound)
+    }
+}

@@ -1,0 +1,301 @@
+//! A first packet's way: from the port it came in by, through route tables and functions, to the
+//! port it leaves by.
+
+use std::net::IpAddr;
+
+use super::Engine;
+use super::ports::Role;
+use crate::flow::{Claims, Timeouts};
+use crate::id::PortId;
+use crate::neighbour::NextHop;
+use crate::packet::headers::{IpHeaders, Transport};
+use crate::pipeline::{Claim, FlowEnd, FunctionIx, Passed, Prior, Refusal, Walk};
+use crate::time::Time;
+use crate::tuple::Tuple;
+use crate::verdict::Drop;
+use crate::vpc::{EniIx, InterfaceType, Owner, PortRole, RouteTarget, SubnetIx, UplinkIx, VpcIx};
+
+/// Places a packet may come by: functions, and the routing between them. A loop of routes ends
+/// here.
+const MAX_PLACES: usize = 16;
+
+/// What the walk needs to know of a first packet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct First {
+    pub tuple: Tuple,
+    pub tcp_flags: u8,
+    pub tcp_sequence: u32,
+}
+
+impl First {
+    pub fn of(ip: &IpHeaders, tuple: Tuple) -> Self {
+        match ip.transport {
+            Transport::Tcp { flags, seq, .. } => {
+                Self { tuple, tcp_flags: flags.0, tcp_sequence: seq }
+            }
+            _ => Self { tuple, tcp_flags: 0, tcp_sequence: 0 },
+        }
+    }
+
+    /// What is known of the first packet of a flow that exists.
+    pub fn long_ago(tuple: Tuple) -> Self {
+        Self { tuple, tcp_flags: 0, tcp_sequence: 0 }
+    }
+}
+
+/// Where the walk ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outcome {
+    /// The tuple the packet leaves with.
+    pub tuple: Tuple,
+    /// The port it leaves by.
+    pub port: PortId,
+    /// The next hop there.
+    pub hop: NextHop,
+    /// What functions hold.
+    pub claims: Claims,
+    /// The flow's idle times.
+    pub timeouts: Timeouts,
+}
+
+/// Where a packet stands.
+enum Place {
+    /// In a subnet, to be routed by its table.
+    Subnet(SubnetIx),
+    /// At an ENI: a function's, or an instance's.
+    Eni(EniIx),
+    /// At the internet gateway of this VPC, on its way out.
+    Leaving(UplinkIx, VpcIx),
+    /// At an internet gateway, on its way in.
+    Arriving,
+    /// Done.
+    Out(PortId, NextHop),
+}
+
+impl Engine {
+    /// Walks a first packet that came in by a port of this `role`. With `prior`, the flow exists;
+    /// with `held`, so do its claims, and no other is made.
+    pub(super) fn walk(
+        &mut self,
+        now: Time,
+        role: Role,
+        first: First,
+        prior: Option<Prior>,
+        held: Option<Claims>,
+    ) -> Result<Outcome, Refusal> {
+        let snapshot = self.snapshot.clone();
+        let mut walk = Walk {
+            now,
+            snapshot: &snapshot,
+            tuple: first.tuple,
+            tcp_flags: first.tcp_flags,
+            tcp_sequence: first.tcp_sequence,
+            prior,
+            timeouts: Timeouts::default(),
+        };
+        let mut claims = Claims::default();
+        let result = self.walk_places(role, &mut walk, &mut claims, held);
+        match result {
+            Ok((port, hop)) => {
+                Ok(Outcome { tuple: walk.tuple, port, hop, claims, timeouts: walk.timeouts })
+            }
+            Err(refusal) => {
+                if held.is_none() {
+                    self.release(now, claims, FlowEnd::Refused);
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Gives claims back, the last first.
+    pub(super) fn release(&mut self, now: Time, claims: Claims, end: FlowEnd) {
+        for (function, claim) in claims.iter().rev() {
+            self.functions[usize::from(function.0)].release(now, claim, end);
+        }
+    }
+
+    /// The function that owns managed ENIs of this type.
+    pub(super) fn function(&self, interface_type: InterfaceType) -> Option<FunctionIx> {
+        let at = self.functions.iter().position(|f| f.interface_type() == interface_type)?;
+        Some(FunctionIx(at as u8))
+    }
+
+    fn walk_places(
+        &mut self,
+        role: Role,
+        walk: &mut Walk<'_>,
+        claims: &mut Claims,
+        held: Option<Claims>,
+    ) -> Result<(PortId, NextHop), Refusal> {
+        let mut place = match role {
+            Role::Resource(PortRole::Eni(eni)) => Place::Subnet(walk.snapshot.eni(eni).subnet),
+            Role::Resource(PortRole::Segment(subnet)) => Place::Subnet(subnet),
+            Role::Resource(PortRole::Uplink(_)) => Place::Arriving,
+            Role::Environment(bridge) => Place::Eni(walk.snapshot.bridge(bridge).eni),
+            Role::Unused => return Err(Refusal::Drop(Drop::UnknownPort)),
+        };
+        for _ in 0..MAX_PLACES {
+            place = match place {
+                Place::Subnet(subnet) => self.route(walk, subnet)?,
+                Place::Eni(eni) if walk.snapshot.eni(eni).owner == Owner::Instance => {
+                    self.deliver(walk, eni)?
+                }
+                Place::Eni(eni) => {
+                    let passed = self.enter(walk, eni, claims, held)?;
+                    Place::Subnet(passed.next)
+                }
+                Place::Leaving(uplink, vpc) => self.leave(walk, uplink, vpc)?,
+                Place::Arriving => arrive(walk)?,
+                Place::Out(port, hop) => return Ok((port, hop)),
+            };
+        }
+        Err(Refusal::Drop(Drop::TooManyFunctions))
+    }
+
+    fn enter(
+        &mut self,
+        walk: &mut Walk<'_>,
+        eni: EniIx,
+        claims: &mut Claims,
+        held: Option<Claims>,
+    ) -> Result<Passed, Refusal> {
+        let function = self
+            .function(walk.snapshot.eni(eni).interface_type())
+            .ok_or(Refusal::Drop(Drop::NoDestination))?;
+        let passed_before = claims.iter().count();
+        let claim: Option<Claim> = match held {
+            None => None,
+            // The flow went through another function here, or ended sooner: its way has changed.
+            Some(held) => match held.get(passed_before) {
+                Some((known, claim)) if known == function => Some(claim),
+                _ => return Err(Refusal::Drop(Drop::NoRoute)),
+            },
+        };
+        if passed_before == crate::flow::table::MAX_FUNCTIONS {
+            return Err(Refusal::Drop(Drop::TooManyFunctions));
+        }
+        let passed = self.functions[usize::from(function.0)].enter(walk, eni, claim)?;
+        // Checked above: there is room.
+        let _ = claims.push(function, passed.claim);
+        Ok(passed)
+    }
+
+    fn route(&self, walk: &Walk<'_>, subnet: SubnetIx) -> Result<Place, Refusal> {
+        let snapshot = walk.snapshot;
+        let vpc = snapshot.subnet(subnet).vpc;
+        match snapshot.route(subnet, walk.tuple.dst.ip()) {
+            Some(RouteTarget::Local) => self.local(walk, vpc),
+            Some(RouteTarget::InternetGateway(uplink)) => Ok(Place::Leaving(uplink, vpc)),
+            // Only environments enter a bridge; a route that leads there leads nowhere.
+            Some(RouteTarget::Eni(eni)) if matches!(snapshot.eni(eni).owner, Owner::Bridge(_)) => {
+                Err(Refusal::Drop(Drop::Blackhole))
+            }
+            Some(RouteTarget::Eni(eni)) => Ok(Place::Eni(eni)),
+            Some(RouteTarget::Blackhole) => Err(Refusal::Drop(Drop::Blackhole)),
+            None => Err(Refusal::Drop(Drop::NoRoute)),
+        }
+    }
+
+    /// To an address of the VPC itself: an ENI, or a host on a subnet's segment.
+    fn local(&self, walk: &Walk<'_>, vpc: VpcIx) -> Result<Place, Refusal> {
+        let dst = walk.tuple.dst.ip();
+        if let Some(eni) = walk.snapshot.eni_at(vpc, dst) {
+            return Ok(Place::Eni(eni));
+        }
+        let subnet = walk.snapshot.subnet_at(vpc, dst);
+        let subnet = subnet.map(|subnet| walk.snapshot.subnet(subnet));
+        let segment = subnet.filter(|subnet| !subnet.is_reserved(dst));
+        self.out_by(segment.and_then(|subnet| subnet.port.as_deref()), NextHop::Ip(dst))
+    }
+
+    /// To the instance of an ENI: by the ENI's own port, else over its subnet's segment.
+    fn deliver(&self, walk: &Walk<'_>, eni: EniIx) -> Result<Place, Refusal> {
+        let eni = walk.snapshot.eni(eni);
+        let dst = walk.tuple.dst.ip();
+        // A route may lead to an ENI that is not the destination, an appliance's: then its own
+        // address is the next hop.
+        let ip = if eni.has_address(dst) {
+            dst
+        } else {
+            let same_family = eni.addresses().find(|ip| ip.is_ipv4() == dst.is_ipv4());
+            same_family.ok_or(Refusal::Drop(Drop::NoDestination))?
+        };
+        let hop = eni.mac.map_or(NextHop::Ip(ip), NextHop::Mac);
+        let segment = walk.snapshot.subnet(eni.subnet).port.as_deref();
+        self.out_by(eni.port.as_deref().or(segment), hop)
+    }
+
+    /// Out of the internet gateway of a VPC, as a public address.
+    fn leave(
+        &self,
+        walk: &mut Walk<'_>,
+        uplink: UplinkIx,
+        vpc: VpcIx,
+    ) -> Result<Place, Refusal> {
+        let snapshot = walk.snapshot;
+        let src = walk.tuple.src.ip();
+        if snapshot.public_address(src).is_none() {
+            let eni = snapshot.eni_at(vpc, src).map(|eni| snapshot.eni(eni));
+            match (eni.and_then(|eni| eni.public_ip_of(src)), src) {
+                (Some(public), _) => walk.tuple = walk.tuple.with_src_ip(public),
+                // IPv6 addresses of a VPC are public themselves, but for unique local ones.
+                (None, IpAddr::V6(v6)) if !v6.is_unique_local() => {}
+                _ => return Err(Refusal::Drop(Drop::NoPublicAddress)),
+            }
+        }
+        let dst = walk.tuple.dst.ip();
+        if snapshot.public_address(dst).is_some() {
+            return Ok(Place::Arriving);
+        }
+        let uplink = snapshot.uplink(uplink);
+        let hop = uplink.next_hop(dst).ok_or(Refusal::Drop(Drop::NoRoute))?;
+        self.out_by(Some(&uplink.port), NextHop::Ip(hop))
+    }
+
+    /// Where a packet leaves that a function itself sends from one of its ENIs.
+    pub(super) fn way_from(&self, now: Time, eni: EniIx, tuple: Tuple) -> Option<(PortId, NextHop)> {
+        let snapshot = self.snapshot.clone();
+        let mut walk = Walk {
+            now,
+            snapshot: &snapshot,
+            tuple,
+            tcp_flags: 0,
+            tcp_sequence: 0,
+            prior: None,
+            timeouts: Timeouts::default(),
+        };
+        let mut place = Place::Subnet(snapshot.eni(eni).subnet);
+        for _ in 0..MAX_PLACES {
+            place = match place {
+                Place::Subnet(subnet) => self.route(&walk, subnet).ok()?,
+                Place::Eni(eni) if snapshot.eni(eni).owner == Owner::Instance => {
+                    self.deliver(&walk, eni).ok()?
+                }
+                Place::Leaving(uplink, vpc) => self.leave(&mut walk, uplink, vpc).ok()?,
+                Place::Out(port, hop) if walk.tuple == tuple => return Some((port, hop)),
+                // To another function, or only under another address: not a way for a packet that
+                // no flow translates.
+                Place::Eni(_) | Place::Arriving | Place::Out(..) => return None,
+            };
+        }
+        None
+    }
+
+    fn out_by(&self, port: Option<&str>, hop: NextHop) -> Result<Place, Refusal> {
+        let port = port.and_then(|name| self.ports.named(name));
+        port.map(|port| Place::Out(port, hop)).ok_or(Refusal::Drop(Drop::NoDestination))
+    }
+}
+
+/// In by an internet gateway: only public addresses are reached from outside.
+fn arrive(walk: &mut Walk<'_>) -> Result<Place, Refusal> {
+    let Some((eni, private)) = walk.snapshot.public_address(walk.tuple.dst.ip()) else {
+        return Err(Refusal::Drop(Drop::Unsolicited));
+    };
+    // A function's addresses are public ones to it; an instance only knows its private one.
+    if walk.snapshot.eni(eni).owner == Owner::Instance {
+        walk.tuple = walk.tuple.with_dst_ip(private);
+    }
+    Ok(Place::Eni(eni))
+}

@@ -1,0 +1,515 @@
+//! Next hops and their MAC addresses, for ARP and NDP alike: who is asked, who waits, and which
+//! adjacency slot belongs to whom.
+//!
+//! A next hop is solicited three times, a second apart (RFC 4861 10: `MAX_MULTICAST_SOLICIT` 3,
+//! `RETRANS_TIMER` 1 s), while a bounded number of frames waits for it. One that flows use is
+//! asked again every 30 s (`REACHABLE_TIME`); if it no longer answers, its slot is emptied and the
+//! fast path hands its packets back. A message creates no entry: only a packet that needs the next
+//! hop does, so nobody fills the table from outside.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::id::{AdjacencyId, PortId};
+use crate::packet::MacAddr;
+use crate::time::Time;
+
+/// Solicitations before a next hop counts as unreachable.
+const SOLICITATIONS: u8 = 3;
+/// Time between them.
+const RETRANSMIT: Duration = Duration::from_secs(1);
+/// How long an answer is trusted.
+const REACHABLE: Duration = Duration::from_secs(30);
+/// Frames that wait for one next hop; the oldest gives way.
+pub const QUEUE_LEN: usize = 16;
+
+/// The next hop of a packet on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NextHop {
+    /// An address on the link, whose MAC address is asked for.
+    Ip(IpAddr),
+    /// A MAC address that is known: an ENI's, an environment's.
+    Mac(MacAddr),
+}
+
+/// A question to put on a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Solicitation {
+    /// The port to ask on.
+    pub port: PortId,
+    /// The address whose MAC address is wanted.
+    pub target: IpAddr,
+    /// Where to ask: the MAC address last known, or everybody.
+    pub known: Option<MacAddr>,
+}
+
+/// A frame that waits for its next hop: rewritten but for its destination MAC address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// The frame.
+    pub frame: Vec<u8>,
+    /// Payload bytes a segment, if it is a super-packet, else 0.
+    pub segment_size: u16,
+}
+
+/// What became of a next hop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It answered, with this MAC address; these frames waited for it.
+    Resolved {
+        /// Its slot.
+        slot: AdjacencyId,
+        /// The port it is on.
+        port: PortId,
+        /// Its MAC address.
+        mac: MacAddr,
+        /// What waited, oldest first.
+        waiting: Vec<Waiting>,
+    },
+    /// It did not answer; these frames are lost.
+    Failed {
+        /// Its slot, which is empty now.
+        slot: AdjacencyId,
+        /// How many frames waited.
+        waiting: usize,
+    },
+}
+
+#[derive(Debug)]
+enum State {
+    /// Asked `tries` times, never answered.
+    Incomplete { tries: u8, queue: Vec<Waiting> },
+    /// Known. `probes` counts the questions since the last answer.
+    Reachable { mac: MacAddr, probes: u8 },
+    /// Known for good.
+    Fixed { mac: MacAddr },
+}
+
+#[derive(Debug)]
+struct Entry {
+    port: PortId,
+    hop: NextHop,
+    state: State,
+    /// Flows that leave by this slot.
+    users: u32,
+    /// When the state is looked at again; older timers in the heap are void.
+    due: Time,
+}
+
+/// The table of next hops. Slots are those of [`crate::adjacency`].
+#[derive(Debug)]
+pub struct Neighbours {
+    slots: Vec<Option<Entry>>,
+    vacant: Vec<u32>,
+    by_hop: HashMap<(PortId, NextHop), AdjacencyId, ahash::RandomState>,
+    timers: BinaryHeap<Reverse<(Time, AdjacencyId)>>,
+    capacity: usize,
+}
+
+/// Every adjacency slot is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the adjacency table is full")]
+pub struct Full;
+
+impl Neighbours {
+    /// A table of `capacity` slots.
+    #[must_use]
+    pub fn new(capacity: usize, seed: u64) -> Self {
+        Self {
+            slots: Vec::new(),
+            vacant: Vec::new(),
+            by_hop: HashMap::with_hasher(ahash::RandomState::with_seeds(seed, 7, 8, 9)),
+            timers: BinaryHeap::new(),
+            capacity,
+        }
+    }
+
+    /// Next hops in the table.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_hop.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_hop.is_empty()
+    }
+
+    /// The slot of a next hop, made if there is none yet. Whoever keeps the slot says so with
+    /// [`Self::hold`].
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn slot(
+        &mut self,
+        now: Time,
+        port: PortId,
+        hop: NextHop,
+    ) -> Result<AdjacencyId, Full> {
+        if let Some(slot) = self.by_hop.get(&(port, hop)) {
+            return Ok(*slot);
+        }
+        let slot = loop {
+            match self.vacant.pop() {
+                Some(slot) if self.slots[slot as usize].is_none() => break slot,
+                Some(_) => {}
+                None if self.slots.len() < self.capacity => break self.slots.len() as u32,
+                None => return Err(Full),
+            }
+        };
+        let state = match hop {
+            NextHop::Mac(mac) => State::Fixed { mac },
+            NextHop::Ip(_) => State::Incomplete { tries: 0, queue: Vec::new() },
+        };
+        self.put(now, AdjacencyId(slot), port, hop, state);
+        Ok(AdjacencyId(slot))
+    }
+
+    /// Binds a next hop to the slot that an earlier process gave it, unless one of them is bound
+    /// already; the slot the next hop has now.
+    ///
+    /// # Errors
+    /// [`Full`] if the number is past the table's end.
+    pub fn restore(
+        &mut self,
+        now: Time,
+        slot: AdjacencyId,
+        port: PortId,
+        hop: NextHop,
+        mac: MacAddr,
+    ) -> Result<AdjacencyId, Full> {
+        if let Some(slot) = self.by_hop.get(&(port, hop)) {
+            return Ok(*slot);
+        }
+        let at = slot.0 as usize;
+        if at >= self.capacity {
+            return Err(Full);
+        }
+        if self.slots.get(at).is_some_and(Option::is_some) {
+            return self.slot(now, port, hop);
+        }
+        let state = match hop {
+            NextHop::Mac(mac) => State::Fixed { mac },
+            NextHop::Ip(_) => State::Reachable { mac, probes: 0 },
+        };
+        self.put(now, slot, port, hop, state);
+        Ok(slot)
+    }
+
+    fn put(&mut self, now: Time, slot: AdjacencyId, port: PortId, hop: NextHop, state: State) {
+        let at = slot.0 as usize;
+        if at >= self.slots.len() {
+            self.vacant.extend(self.slots.len() as u32..slot.0);
+            self.slots.resize_with(at + 1, || None);
+        }
+        self.slots[at] = Some(Entry { port, hop, state, users: 0, due: now });
+        self.by_hop.insert((port, hop), slot);
+        self.timers.push(Reverse((now, slot)));
+    }
+
+    /// The MAC address and port of a slot, if it is resolved.
+    #[must_use]
+    pub fn resolved(&self, slot: AdjacencyId) -> Option<(PortId, MacAddr)> {
+        let entry = self.entry(slot)?;
+        match entry.state {
+            State::Incomplete { .. } => None,
+            State::Reachable { mac, .. } | State::Fixed { mac } => Some((entry.port, mac)),
+        }
+    }
+
+    /// One more flow leaves by this slot.
+    pub fn hold(&mut self, slot: AdjacencyId) {
+        if let Some(entry) = self.entry_mut(slot) {
+            entry.users += 1;
+        }
+    }
+
+    /// One flow fewer does. A slot without users goes when it is next looked at.
+    pub fn let_go(&mut self, slot: AdjacencyId) {
+        if let Some(entry) = self.entry_mut(slot) {
+            entry.users = entry.users.saturating_sub(1);
+        }
+    }
+
+    /// Keeps a frame until the slot is resolved. `Some` gives back a frame that had to give way,
+    /// or this one if the slot is resolved or gone.
+    pub fn enqueue(&mut self, slot: AdjacencyId, frame: Waiting) -> Option<Waiting> {
+        match self.entry_mut(slot) {
+            Some(Entry { state: State::Incomplete { queue, .. }, .. }) => {
+                let gives_way = (queue.len() == QUEUE_LEN).then(|| queue.remove(0));
+                queue.push(frame);
+                gives_way
+            }
+            _ => Some(frame),
+        }
+    }
+
+    /// A message said that `ip` on `port` is at `mac`. Only a next hop that is in use is told.
+    pub fn learn(&mut self, now: Time, port: PortId, ip: IpAddr, mac: MacAddr) -> Option<Change> {
+        let slot = *self.by_hop.get(&(port, NextHop::Ip(ip)))?;
+        let due = now + REACHABLE;
+        let entry = self.entry_mut(slot)?;
+        let before = std::mem::replace(&mut entry.state, State::Reachable { mac, probes: 0 });
+        entry.due = due;
+        self.timers.push(Reverse((due, slot)));
+        match before {
+            State::Reachable { mac: known, .. } if known == mac => None,
+            State::Incomplete { queue, .. } => {
+                Some(Change::Resolved { slot, port, mac, waiting: queue })
+            }
+            _ => Some(Change::Resolved { slot, port, mac, waiting: Vec::new() }),
+        }
+    }
+
+    /// Does what is due by `now`: asks, gives up, forgets.
+    pub fn advance(
+        &mut self,
+        now: Time,
+        ask: &mut Vec<Solicitation>,
+        changes: &mut Vec<Change>,
+    ) {
+        while let Some(Reverse((due, slot))) = self.timers.peek().copied() {
+            if due > now {
+                break;
+            }
+            self.timers.pop();
+            let Some(entry) = self.slots.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
+                continue;
+            };
+            if entry.due != due {
+                continue;
+            }
+            let NextHop::Ip(target) = entry.hop else {
+                // A fixed next hop costs nothing to keep until its last user is gone.
+                entry.due = now + REACHABLE;
+                if entry.users == 0 && due < now {
+                    self.forget(slot, changes);
+                } else {
+                    let due = entry.due;
+                    self.timers.push(Reverse((due, slot)));
+                }
+                continue;
+            };
+            let (tries, known) = match &mut entry.state {
+                State::Incomplete { tries, .. } => (tries, None),
+                // Nobody needs it: do not ask on behalf of no one.
+                State::Reachable { .. } if entry.users == 0 => {
+                    self.forget(slot, changes);
+                    continue;
+                }
+                State::Reachable { mac, probes } => (probes, Some(*mac)),
+                State::Fixed { .. } => continue,
+            };
+            if *tries == SOLICITATIONS {
+                self.fail(now, slot, changes);
+                continue;
+            }
+            *tries += 1;
+            entry.due = now + RETRANSMIT;
+            self.timers.push(Reverse((entry.due, slot)));
+            ask.push(Solicitation { port: entry.port, target, known });
+        }
+    }
+
+    /// The next hop does not answer: whoever waits is lost. A slot that flows still name stays,
+    /// empty, and is asked for anew by the next packet that needs it.
+    fn fail(&mut self, now: Time, slot: AdjacencyId, changes: &mut Vec<Change>) {
+        let Some(entry) = self.entry_mut(slot) else { return };
+        if entry.users == 0 {
+            self.forget(slot, changes);
+            return;
+        }
+        let fresh = State::Incomplete { tries: SOLICITATIONS, queue: Vec::new() };
+        let before = std::mem::replace(&mut entry.state, fresh);
+        let waiting = if let State::Incomplete { queue, .. } = before { queue.len() } else { 0 };
+        // No timer: `revive` starts the next round.
+        entry.due = now;
+        changes.push(Change::Failed { slot, waiting });
+    }
+
+    /// A packet needs a slot whose last round of questions failed: start another.
+    pub fn revive(&mut self, now: Time, slot: AdjacencyId) {
+        let idle = matches!(
+            self.entry(slot),
+            Some(Entry { state: State::Incomplete { tries: SOLICITATIONS, queue }, due, .. })
+                if queue.is_empty() && *due + RETRANSMIT <= now
+        );
+        if !idle {
+            return;
+        }
+        if let Some(entry) = self.entry_mut(slot) {
+            entry.state = State::Incomplete { tries: 0, queue: Vec::new() };
+            entry.due = now;
+            self.timers.push(Reverse((now, slot)));
+        }
+    }
+
+    /// A port is gone: so is every next hop on it. Flows on it are ended first.
+    pub fn remove_port(&mut self, port: PortId, changes: &mut Vec<Change>) {
+        let gone: Vec<_> =
+            self.by_hop.iter().filter(|((p, _), _)| *p == port).map(|(_, slot)| *slot).collect();
+        for slot in gone {
+            self.forget(slot, changes);
+        }
+    }
+
+    fn forget(&mut self, slot: AdjacencyId, changes: &mut Vec<Change>) {
+        let Some(entry) = self.slots.get_mut(slot.0 as usize).and_then(Option::take) else {
+            return;
+        };
+        self.by_hop.remove(&(entry.port, entry.hop));
+        self.vacant.push(slot.0);
+        let waiting = match entry.state {
+            State::Incomplete { queue, .. } => queue.len(),
+            _ => 0,
+        };
+        changes.push(Change::Failed { slot, waiting });
+    }
+
+    /// When [`Self::advance`] has something to do next.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.timers.peek().map(|Reverse((due, _))| *due)
+    }
+
+    fn entry(&self, slot: AdjacencyId) -> Option<&Entry> {
+        self.slots.get(slot.0 as usize)?.as_ref()
+    }
+
+    fn entry_mut(&mut self, slot: AdjacencyId) -> Option<&mut Entry> {
+        self.slots.get_mut(slot.0 as usize)?.as_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAC: MacAddr = MacAddr::new([2, 0, 0, 0, 0, 1]);
+    const OTHER: MacAddr = MacAddr::new([2, 0, 0, 0, 0, 2]);
+
+    fn frame(mark: u8) -> Waiting {
+        Waiting { frame: vec![mark], segment_size: 0 }
+    }
+
+    struct Fixture {
+        table: Neighbours,
+        now: Time,
+        port: PortId,
+        ip: IpAddr,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            Self {
+                table: Neighbours::new(4, 1),
+                now: Time::from_secs(100),
+                port: PortId::new(1).unwrap(),
+                ip: "10.0.0.9".parse().unwrap(),
+            }
+        }
+
+        fn slot(&mut self) -> AdjacencyId {
+            self.table.slot(self.now, self.port, NextHop::Ip(self.ip)).unwrap()
+        }
+
+        /// Lets `seconds` pass one by one.
+        fn pass(&mut self, seconds: u64) -> (Vec<Solicitation>, Vec<Change>) {
+            let (mut ask, mut changes) = (Vec::new(), Vec::new());
+            for _ in 0..seconds {
+                self.now = self.now + Duration::from_secs(1);
+                self.table.advance(self.now, &mut ask, &mut changes);
+            }
+            (ask, changes)
+        }
+    }
+
+    #[test]
+    fn a_next_hop_is_asked_for_three_times_and_then_given_up() {
+        let mut f = Fixture::new();
+        let slot = f.slot();
+        f.table.hold(slot);
+        assert_eq!(f.table.enqueue(slot, frame(1)), None);
+        let (ask, changes) = f.pass(10);
+        let question = Solicitation { port: f.port, target: f.ip, known: None };
+        assert_eq!(ask, vec![question; 3]);
+        assert_eq!(changes, vec![Change::Failed { slot, waiting: 1 }]);
+    }
+
+    #[test]
+    fn an_answer_releases_the_waiting_frames_in_order() {
+        let mut f = Fixture::new();
+        let slot = f.slot();
+        f.table.enqueue(slot, frame(1));
+        f.table.enqueue(slot, frame(2));
+        let change = f.table.learn(f.now, f.port, f.ip, MAC).unwrap();
+        let waiting = vec![frame(1), frame(2)];
+        assert_eq!(change, Change::Resolved { slot, port: f.port, mac: MAC, waiting });
+        assert_eq!(f.table.resolved(slot), Some((f.port, MAC)));
+    }
+
+    #[test]
+    fn the_queue_is_bounded_and_the_oldest_frame_gives_way() {
+        let mut f = Fixture::new();
+        let slot = f.slot();
+        for n in 0..QUEUE_LEN {
+            assert_eq!(f.table.enqueue(slot, frame(n as u8)), None);
+        }
+        assert_eq!(f.table.enqueue(slot, frame(99)), Some(frame(0)));
+    }
+
+    #[test]
+    fn a_message_about_an_address_nobody_needs_changes_nothing() {
+        let mut f = Fixture::new();
+        assert_eq!(f.table.learn(f.now, f.port, f.ip, MAC), None);
+        assert!(f.table.is_empty());
+    }
+
+    #[test]
+    fn a_used_next_hop_that_falls_silent_is_emptied_and_revived_by_need() {
+        let mut f = Fixture::new();
+        let slot = f.slot();
+        f.table.hold(slot);
+        f.table.learn(f.now, f.port, f.ip, MAC);
+        let (ask, changes) = f.pass(40);
+        assert_eq!(ask, vec![Solicitation { port: f.port, target: f.ip, known: Some(MAC) }; 3]);
+        assert_eq!(changes, vec![Change::Failed { slot, waiting: 0 }]);
+        assert_eq!(f.table.resolved(slot), None);
+
+        f.table.revive(f.now, slot);
+        let (ask, _) = f.pass(1);
+        assert_eq!(ask, vec![Solicitation { port: f.port, target: f.ip, known: None }]);
+        let change = f.table.learn(f.now, f.port, f.ip, OTHER).unwrap();
+        assert_eq!(
+            change,
+            Change::Resolved { slot, port: f.port, mac: OTHER, waiting: Vec::new() }
+        );
+    }
+
+    #[test]
+    fn an_unused_next_hop_is_forgotten_without_a_question() {
+        let mut f = Fixture::new();
+        let slot = f.slot();
+        f.table.learn(f.now, f.port, f.ip, MAC);
+        let (ask, changes) = f.pass(31);
+        assert_eq!(ask, vec![]);
+        assert_eq!(changes, vec![Change::Failed { slot, waiting: 0 }]);
+        assert!(f.table.is_empty());
+    }
+
+    #[test]
+    fn a_full_table_refuses_and_a_removed_port_makes_room() {
+        let mut f = Fixture::new();
+        for n in 0..4 {
+            f.table.slot(f.now, f.port, NextHop::Mac(MacAddr::new([2, 0, 0, 0, 1, n]))).unwrap();
+        }
+        assert_eq!(f.table.slot(f.now, f.port, NextHop::Ip(f.ip)), Err(Full));
+        let mut changes = Vec::new();
+        f.table.remove_port(f.port, &mut changes);
+        assert_eq!(changes.len(), 4);
+        f.slot();
+    }
+}

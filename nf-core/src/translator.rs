@@ -1,0 +1,300 @@
+//! Source translation with leased ports, for every function that hides many clients behind few
+//! addresses: whose realm a flow belongs to, which address and port it leaves with, and what is
+//! given back when it ends.
+//!
+//! Each gateway is a realm of its own, so tenants with the same addresses never take each other's
+//! ports. A realm that the desired state no longer has keeps its leases until the last is back.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::{IpAddr, SocketAddr};
+
+use slab::Slab;
+
+use crate::flow::Timeouts;
+use crate::lease::{AddressPool, LeaseKey, PortLease, PortLeases, PortRange};
+use crate::maglev::HashSeed;
+use crate::pipeline::{Claim, FlowEnd, Walk};
+use crate::time::Time;
+use crate::verdict::Drop;
+use crate::vpc::Translation;
+
+/// An address to translate to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct External {
+    /// What the packet carries after this function.
+    pub ip: IpAddr,
+    /// What an internet gateway makes of it further on, if one does: the flow may be found under
+    /// this address when it is taken over.
+    pub public_ip: Option<IpAddr>,
+}
+
+/// What the desired state says of one realm.
+#[derive(Clone, Debug)]
+pub struct RealmConfig<'a, K> {
+    /// Which.
+    pub key: K,
+    /// Its addresses, of both families.
+    pub externals: Vec<External>,
+    /// Its ports and idle times.
+    pub translation: &'a Translation,
+}
+
+/// What a realm has done and holds, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RealmUsage {
+    /// Flows translated so far, those taken over included.
+    pub flows_total: u64,
+    /// Flows refused because no port was free.
+    pub port_allocation_errors_total: u64,
+    /// Flows that ended by being idle.
+    pub idle_timeouts_total: u64,
+    /// Ports leased now.
+    pub leases: usize,
+    /// Ports in quarantine now.
+    pub quarantined: usize,
+}
+
+/// Realms by key, and the claims of their flows.
+pub struct SourceTranslator<K> {
+    by_key: HashMap<K, usize, ahash::RandomState>,
+    realms: Slab<Realm>,
+    held: Slab<Held>,
+    seed: u64,
+}
+
+struct Realm {
+    externals: Vec<External>,
+    v4: Option<AddressPool>,
+    v6: Option<AddressPool>,
+    leases: PortLeases,
+    translation: Translation,
+    /// The desired state no longer has it.
+    retired: bool,
+    usage: RealmUsage,
+}
+
+struct Held {
+    realm: usize,
+    lease: PortLease,
+    key: LeaseKey,
+}
+
+impl<K: Eq + Hash + Clone> SourceTranslator<K> {
+    /// No realms. `seed` decides every choice of a port.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            by_key: HashMap::with_hasher(ahash::RandomState::with_seeds(seed, 10, 11, 12)),
+            realms: Slab::new(),
+            held: Slab::new(),
+            seed,
+        }
+    }
+
+    /// Takes over what the desired state says. Leases that exist stay.
+    pub fn configure<'a>(&mut self, configs: impl Iterator<Item = RealmConfig<'a, K>>)
+    where
+        K: 'a,
+    {
+        let mut gone: HashMap<K, usize, _> = self.by_key.clone();
+        for config in configs {
+            match gone.remove(&config.key) {
+                Some(at) if self.realms[at].has_ports_of(config.translation) => {
+                    self.realms[at].update(&config);
+                }
+                // Another port range: leases of the old one are not known to the new one, so the
+                // old realm keeps its flows and the engine refuses a tuple that is in use.
+                Some(at) => {
+                    self.retire(at);
+                    self.add(config);
+                }
+                None => self.add(config),
+            }
+        }
+        for (key, at) in gone {
+            self.by_key.remove(&key);
+            self.retire(at);
+        }
+    }
+
+    fn add(&mut self, config: RealmConfig<'_, K>) {
+        let entry = self.realms.vacant_entry();
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&self.seed.to_le_bytes());
+        seed[8..16].copy_from_slice(&(entry.key() as u64).to_le_bytes());
+        let mut realm = Realm {
+            externals: Vec::new(),
+            v4: None,
+            v6: None,
+            leases: PortLeases::new(ports(config.translation), seed, 0),
+            translation: config.translation.clone(),
+            retired: false,
+            usage: RealmUsage::default(),
+        };
+        realm.update(&config);
+        self.by_key.insert(config.key, entry.key());
+        entry.insert(realm);
+    }
+
+    fn retire(&mut self, at: usize) {
+        self.realms[at].retired = true;
+        self.drop_if_done(at);
+    }
+
+    fn drop_if_done(&mut self, at: usize) {
+        if self.realms[at].retired && self.realms[at].leases.live() == 0 {
+            self.realms.remove(at);
+        }
+    }
+
+    /// Translates the source of `walk`, with a lease of its own or the one that is `held`.
+    ///
+    /// # Errors
+    /// [`Drop::NoDestination`] without such a realm, [`Drop::NoPublicAddress`] if it has no
+    /// address of the packet's family, [`Drop::PortAllocation`] if no port is free or the one
+    /// that is asked for is another flow's.
+    pub fn translate(
+        &mut self,
+        walk: &mut Walk<'_>,
+        key: &K,
+        held: Option<Claim>,
+    ) -> Result<Claim, Drop> {
+        let at = *self.by_key.get(key).ok_or(Drop::NoDestination)?;
+        if let Some(claim) = held {
+            return self.keep(walk, at, claim);
+        }
+        let realm = &mut self.realms[at];
+        let (ip, lease) = match realm.lease(walk) {
+            Ok(leased) => leased,
+            Err(reason) => {
+                if reason == Drop::PortAllocation {
+                    realm.usage.port_allocation_errors_total += 1;
+                }
+                return Err(reason);
+            }
+        };
+        realm.usage.flows_total += 1;
+        let destination = walk.tuple.dst;
+        let key = LeaseKey { protocol: walk.tuple.protocol, external_ip: ip, destination };
+        walk.tuple.src = SocketAddr::new(ip, lease.port());
+        walk.timeouts = timeouts(&realm.translation);
+        Ok(Claim(self.held.insert(Held { realm: at, lease, key }) as u32))
+    }
+
+    /// The lease a flow has, if it still is what this realm would give.
+    fn keep(&self, walk: &mut Walk<'_>, at: usize, claim: Claim) -> Result<Claim, Drop> {
+        let held = self.held.get(claim.0 as usize).ok_or(Drop::NoDestination)?;
+        let realm = &self.realms[at];
+        let ours = held.realm == at || !realm.has_ports_of(&self.realms[held.realm].translation);
+        let still_there = realm.externals.iter().any(|e| e.ip == held.key.external_ip);
+        if !ours || !still_there || held.key.destination != walk.tuple.dst {
+            return Err(Drop::NoDestination);
+        }
+        walk.tuple.src = SocketAddr::new(held.key.external_ip, held.lease.port());
+        walk.timeouts = timeouts(&realm.translation);
+        Ok(claim)
+    }
+
+    /// Gives a flow's lease back.
+    pub fn release(&mut self, now: Time, claim: Claim, end: FlowEnd) {
+        let Some(held) = self.held.try_remove(claim.0 as usize) else { return };
+        let realm = &mut self.realms[held.realm];
+        // Nothing was ever sent from a refused flow's port, and TIME-WAIT has already kept that
+        // of a closed one from late packets.
+        let quarantine = match end {
+            FlowEnd::Refused | FlowEnd::Closed => std::time::Duration::ZERO,
+            FlowEnd::Idle | FlowEnd::Policy | FlowEnd::PortGone => {
+                realm.translation.port_quarantine
+            }
+        };
+        if end == FlowEnd::Idle {
+            realm.usage.idle_timeouts_total += 1;
+        }
+        realm.leases.release(now, held.lease, quarantine);
+        self.drop_if_done(held.realm);
+    }
+
+    /// Ends quarantines that are over, a bounded number of them.
+    pub fn expire(&mut self, now: Time) {
+        const AT_ONCE: usize = 256;
+        for (_, realm) in &mut self.realms {
+            realm.leases.expire(now, AT_ONCE);
+        }
+    }
+
+    /// What every realm of the desired state has done and holds.
+    pub fn usage(&self) -> impl Iterator<Item = (&K, RealmUsage)> {
+        self.by_key.iter().map(|(key, at)| {
+            let realm = &self.realms[*at];
+            let leases = realm.leases.live();
+            let quarantined = realm.leases.quarantined();
+            (key, RealmUsage { leases, quarantined, ..realm.usage })
+        })
+    }
+
+    /// Flows that hold a lease, in every realm, the retired ones included.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+}
+
+impl Realm {
+    fn has_ports_of(&self, other: &Translation) -> bool {
+        self.translation.port_range == other.port_range
+    }
+
+    fn update<K>(&mut self, config: &RealmConfig<'_, K>) {
+        // Every node and every run pairs a client with the same address.
+        const PAIRING: HashSeed = HashSeed { k0: 0x6861_6c66_7370_6163, k1: 0x7061_6972_696e_6700 };
+        let pool = |v4: bool| {
+            let ips = config.externals.iter().map(|e| e.ip).filter(|ip| ip.is_ipv4() == v4);
+            AddressPool::new(PAIRING, ips.collect()).ok()
+        };
+        self.v4 = pool(true);
+        self.v6 = pool(false);
+        self.externals.clone_from(&config.externals);
+        self.translation = config.translation.clone();
+    }
+
+    /// A lease for a new flow, or exactly the one that a flow which is taken over had.
+    fn lease(&mut self, walk: &Walk<'_>) -> Result<(IpAddr, PortLease), Drop> {
+        let tuple = walk.tuple;
+        if let Some(prior) = walk.prior {
+            let was = prior.outcome.src;
+            let external =
+                self.externals.iter().find(|e| e.ip == was.ip() || e.public_ip == Some(was.ip()));
+            // Where the outcome has another function's address, that function came later, and what
+            // this one chose was never seen on a wire: any port will do.
+            if let Some(external) = external {
+                let key = LeaseKey {
+                    protocol: tuple.protocol,
+                    external_ip: external.ip,
+                    destination: tuple.dst,
+                };
+                let port = was.port();
+                let lease = self.leases.acquire_exact(walk.now, key, port);
+                return lease.map(|lease| (external.ip, lease)).map_err(|_| Drop::PortAllocation);
+            }
+        }
+        let pool = if tuple.is_ipv4() { &self.v4 } else { &self.v6 };
+        let pool = pool.as_ref().ok_or(Drop::NoPublicAddress)?;
+        pool.acquire(&mut self.leases, walk.now, tuple.src.ip(), tuple.protocol, tuple.dst)
+            .map_err(|_| Drop::PortAllocation)
+    }
+}
+
+fn ports(translation: &Translation) -> PortRange {
+    let range = translation.port_range;
+    PortRange::new(range.first(), range.last()).unwrap_or_default()
+}
+
+fn timeouts(translation: &Translation) -> Timeouts {
+    Timeouts {
+        tcp_established: translation.tcp_idle_timeout,
+        udp: translation.udp_idle_timeout,
+        icmp: translation.icmp_idle_timeout,
+        ..Timeouts::default()
+    }
+}
