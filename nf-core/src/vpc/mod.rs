@@ -1,0 +1,37 @@
+//! The VPC model: what the operator wants, and the immutable, validated form the engine works from.
+//!
+//! A [`document::Document`] is what stands in the resource document, with EC2's names. From it
+//! [`Snapshot::build`] makes a [`Snapshot`] in which every reference is resolved to an index and
+//! every look-up of the packet path is ready, or says everything that is wrong, each [`Invalid`]
+//! with the [`Path`] of the value to change. Nothing is ever patched: a change is a new document,
+//! a new snapshot and the next generation.
+//!
+//! # Limitations
+//!
+//! Security groups, prefixes, secondary private addresses of ordinary interfaces and endpoint
+//! services have no place in the document yet.
+
+mod build;
+pub mod document;
+mod hash;
+pub mod id;
+mod invalid;
+mod lpm;
+mod model;
+mod path;
+mod snapshot;
+
+pub use document::{ConnectivityType, Document, Scheme};
+pub use invalid::{Invalid, InvalidKind};
+pub use lpm::Lpm;
+pub use model::{
+    Bridge, BridgeIx, Eni, EniIx, HealthCheck, InterfaceType, Listener, LoadBalancer,
+    LoadBalancerIx, LoadBalancerNode, NatAddress, NatGateway, NatGatewayIx, Owner, PortRole,
+    PublicAddress, Route, RouteTable, RouteTableIx, RouteTarget, Subnet, SubnetIx, Target,
+    TargetGroup, TargetGroupIx, Translation, Uplink, UplinkIx, Vpc, VpcIx,
+};
+pub use path::{Path, Segment};
+pub use snapshot::Snapshot;
+
+#[cfg(test)]
+mod tests;

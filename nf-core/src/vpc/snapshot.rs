@@ -1,0 +1,295 @@
+//! One immutable desired state, with every look-up of the packet path ready.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+use super::build;
+use super::document::Document;
+use super::hash::Map;
+use super::id::BridgeId;
+use super::invalid::Invalid;
+use super::lpm::Lpm;
+use super::model::{
+    Bridge, BridgeIx, Eni, EniIx, LoadBalancer, LoadBalancerIx, NatGateway, NatGatewayIx, PortRole,
+    RouteTable, RouteTarget, Subnet, SubnetIx, TargetGroup, TargetGroupIx, Uplink, UplinkIx, Vpc,
+    VpcIx,
+};
+use crate::id::Generation;
+
+/// A validated desired state.
+///
+/// Resources stand in the document's order, managed interfaces behind the declared ones. An index
+/// is good for this snapshot only. Look-ups allocate nothing.
+///
+/// # Panics
+///
+/// Accessors that take an index panic on one from another snapshot that is out of range here.
+#[derive(Debug)]
+pub struct Snapshot {
+    generation: Generation,
+    resources: Resources,
+    lookups: Lookups,
+}
+
+/// Everything that the document decides.
+#[derive(Debug, PartialEq)]
+pub(super) struct Resources {
+    pub(super) vpcs: Vec<Vpc>,
+    pub(super) subnets: Vec<Subnet>,
+    pub(super) uplinks: Vec<Uplink>,
+    pub(super) enis: Vec<Eni>,
+    pub(super) route_tables: Vec<RouteTable>,
+    pub(super) nat_gateways: Vec<NatGateway>,
+    pub(super) load_balancers: Vec<LoadBalancer>,
+    pub(super) target_groups: Vec<TargetGroup>,
+    pub(super) bridges: Vec<Bridge>,
+    pub(super) ports: BTreeMap<Box<str>, PortRole>,
+    pub(super) warnings: Vec<Invalid>,
+}
+
+/// What follows from the resources, arranged for look-ups.
+#[derive(Debug)]
+struct Lookups {
+    enis: Map<(VpcIx, IpAddr), EniIx>,
+    /// By VPC.
+    subnets: Vec<Lpm<SubnetIx>>,
+    public: Map<IpAddr, (EniIx, IpAddr)>,
+    public_blocks: Lpm<VpcIx>,
+    bridges: Map<BridgeId, BridgeIx>,
+}
+
+impl Snapshot {
+    /// Validates a document and resolves it.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the document, each with its path; never an empty list.
+    pub fn build(generation: Generation, document: &Document) -> Result<Self, Vec<Invalid>> {
+        build::build(generation, document)
+    }
+
+    pub(super) fn assemble(generation: Generation, resources: Resources) -> Self {
+        let lookups = Lookups::of(&resources);
+        Self { generation, resources, lookups }
+    }
+
+    /// The number of this state.
+    #[must_use]
+    pub const fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// Whether `other` has the same resources in the same order, whatever its generation: nothing
+    /// need be done to go from one to the other.
+    #[must_use]
+    pub fn same_resources(&self, other: &Self) -> bool {
+        self.resources == other.resources
+    }
+
+    /// What the document allows but hardly means: routes whose target does not exist.
+    #[must_use]
+    pub fn warnings(&self) -> &[Invalid] {
+        &self.resources.warnings
+    }
+
+    // === Look-ups of the packet path ===
+
+    /// What the Linux interface of that name is for.
+    #[must_use]
+    pub fn port_role(&self, name: &str) -> Option<PortRole> {
+        self.resources.ports.get(name).copied()
+    }
+
+    /// Every Linux interface that is used, by name.
+    pub fn ports(&self) -> impl Iterator<Item = (&str, PortRole)> {
+        self.resources.ports.iter().map(|(name, role)| (name.as_ref(), *role))
+    }
+
+    /// The interface that has a private address in a VPC.
+    #[must_use]
+    pub fn eni_at(&self, vpc: VpcIx, address: IpAddr) -> Option<EniIx> {
+        self.lookups.enis.get(&(vpc, address)).copied()
+    }
+
+    /// The subnet that an address of a VPC is in.
+    #[must_use]
+    pub fn subnet_at(&self, vpc: VpcIx, address: IpAddr) -> Option<SubnetIx> {
+        self.lookups.subnets[vpc.place()].get(address).copied()
+    }
+
+    /// Where packets from a subnet to `destination` go: the longest matching route of its table,
+    /// local ones included.
+    #[must_use]
+    pub fn route(&self, subnet: SubnetIx, destination: IpAddr) -> Option<RouteTarget> {
+        self.route_table_of(subnet).by_prefix.get(destination).copied()
+    }
+
+    /// The interface and private address that an Elastic IP address stands for.
+    #[must_use]
+    pub fn public_address(&self, public: IpAddr) -> Option<(EniIx, IpAddr)> {
+        self.lookups.public.get(&public).copied()
+    }
+
+    /// The VPC that a public IPv6 address (`2000::/3`) belongs to, if the VPC has an internet
+    /// gateway. Such addresses are themselves inside and outside; no Elastic IP address stands in
+    /// front of them.
+    #[must_use]
+    pub fn vpc_of_public_ipv6(&self, address: Ipv6Addr) -> Option<VpcIx> {
+        self.lookups.public_blocks.get(IpAddr::V6(address)).copied()
+    }
+
+    /// The uplink behind a VPC's internet gateway.
+    #[must_use]
+    pub fn uplink_of(&self, vpc: VpcIx) -> Option<UplinkIx> {
+        self.vpc(vpc).uplink
+    }
+
+    /// Every Elastic IP address in use, with the uplink where the gateway answers for it.
+    pub fn own_addresses(&self) -> impl Iterator<Item = (IpAddr, UplinkIx)> {
+        self.resources.enis.iter().flat_map(|eni| {
+            let uplink = self.uplink_of(eni.vpc);
+            eni.public_ips.iter().filter_map(move |ip| Some((ip.public_ip, uplink?)))
+        })
+    }
+
+    /// The Lambda bridge of that id.
+    #[must_use]
+    pub fn bridge_by_id(&self, id: &str) -> Option<BridgeIx> {
+        self.lookups.bridges.get(id).copied()
+    }
+
+    // === Resources by index ===
+
+    /// A VPC.
+    #[must_use]
+    pub fn vpc(&self, ix: VpcIx) -> &Vpc {
+        &self.resources.vpcs[ix.place()]
+    }
+
+    /// A subnet.
+    #[must_use]
+    pub fn subnet(&self, ix: SubnetIx) -> &Subnet {
+        &self.resources.subnets[ix.place()]
+    }
+
+    /// The route table of a subnet.
+    #[must_use]
+    pub fn route_table_of(&self, ix: SubnetIx) -> &RouteTable {
+        &self.resources.route_tables[self.subnet(ix).route_table.place()]
+    }
+
+    /// An uplink.
+    #[must_use]
+    pub fn uplink(&self, ix: UplinkIx) -> &Uplink {
+        &self.resources.uplinks[ix.place()]
+    }
+
+    /// A network interface.
+    #[must_use]
+    pub fn eni(&self, ix: EniIx) -> &Eni {
+        &self.resources.enis[ix.place()]
+    }
+
+    /// A NAT gateway.
+    #[must_use]
+    pub fn nat_gateway(&self, ix: NatGatewayIx) -> &NatGateway {
+        &self.resources.nat_gateways[ix.place()]
+    }
+
+    /// A load balancer.
+    #[must_use]
+    pub fn load_balancer(&self, ix: LoadBalancerIx) -> &LoadBalancer {
+        &self.resources.load_balancers[ix.place()]
+    }
+
+    /// A target group.
+    #[must_use]
+    pub fn target_group(&self, ix: TargetGroupIx) -> &TargetGroup {
+        &self.resources.target_groups[ix.place()]
+    }
+
+    /// A Lambda bridge.
+    #[must_use]
+    pub fn bridge(&self, ix: BridgeIx) -> &Bridge {
+        &self.resources.bridges[ix.place()]
+    }
+
+    // === All resources of a kind ===
+
+    /// Every VPC.
+    pub fn vpcs(&self) -> impl Iterator<Item = (VpcIx, &Vpc)> {
+        indexed(&self.resources.vpcs, VpcIx::at)
+    }
+
+    /// Every subnet.
+    pub fn subnets(&self) -> impl Iterator<Item = (SubnetIx, &Subnet)> {
+        indexed(&self.resources.subnets, SubnetIx::at)
+    }
+
+    /// Every uplink.
+    pub fn uplinks(&self) -> impl Iterator<Item = (UplinkIx, &Uplink)> {
+        indexed(&self.resources.uplinks, UplinkIx::at)
+    }
+
+    /// Every network interface, managed ones last.
+    pub fn enis(&self) -> impl Iterator<Item = (EniIx, &Eni)> {
+        indexed(&self.resources.enis, EniIx::at)
+    }
+
+    /// Every NAT gateway.
+    pub fn nat_gateways(&self) -> impl Iterator<Item = (NatGatewayIx, &NatGateway)> {
+        indexed(&self.resources.nat_gateways, NatGatewayIx::at)
+    }
+
+    /// Every load balancer.
+    pub fn load_balancers(&self) -> impl Iterator<Item = (LoadBalancerIx, &LoadBalancer)> {
+        indexed(&self.resources.load_balancers, LoadBalancerIx::at)
+    }
+
+    /// Every target group.
+    pub fn target_groups(&self) -> impl Iterator<Item = (TargetGroupIx, &TargetGroup)> {
+        indexed(&self.resources.target_groups, TargetGroupIx::at)
+    }
+
+    /// Every Lambda bridge.
+    pub fn bridges(&self) -> impl Iterator<Item = (BridgeIx, &Bridge)> {
+        indexed(&self.resources.bridges, BridgeIx::at)
+    }
+}
+
+fn indexed<T, I>(all: &[T], index: fn(usize) -> I) -> impl Iterator<Item = (I, &T)> {
+    all.iter().enumerate().map(move |(place, it)| (index(place), it))
+}
+
+impl Lookups {
+    fn of(resources: &Resources) -> Self {
+        let mut enis = Map::default();
+        let mut public = Map::default();
+        for (place, eni) in resources.enis.iter().enumerate() {
+            let ix = EniIx::at(place);
+            enis.extend(eni.addresses().map(|address| ((eni.vpc, address), ix)));
+            public.extend(eni.public_ips.iter().map(|ip| (ip.public_ip, (ix, ip.private_ip))));
+        }
+
+        let mut blocks: Vec<Vec<(IpNet, SubnetIx)>> = vec![Vec::new(); resources.vpcs.len()];
+        for (place, subnet) in resources.subnets.iter().enumerate() {
+            let ix = SubnetIx::at(place);
+            blocks[subnet.vpc.place()].extend(subnet.blocks().map(|block| (block, ix)));
+        }
+        let public_blocks = resources
+            .vpcs
+            .iter()
+            .enumerate()
+            .filter_map(|(place, vpc)| Some((IpNet::V6(vpc.public_ipv6()?), VpcIx::at(place))));
+        let bridges = resources.bridges.iter().enumerate();
+        Self {
+            enis,
+            subnets: blocks.into_iter().map(Lpm::from_iter).collect(),
+            public,
+            public_blocks: public_blocks.collect(),
+            bridges: bridges.map(|(place, it)| (it.id.clone(), BridgeIx::at(place))).collect(),
+        }
+    }
+}

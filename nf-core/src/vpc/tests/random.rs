@@ -1,0 +1,128 @@
+//! Documents drawn at random: no combination panics, and what is accepted keeps its promises.
+
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+
+use super::build;
+
+/// A number from a small range that is mostly the element's own place and now and then somebody
+/// else's, so that a fair part of the documents is good and the others collide somewhere.
+fn mostly(place: usize) -> impl Strategy<Value = usize> {
+    prop_oneof![30 => Just(place), 1 => 0..4_usize]
+}
+
+/// Up to four elements of an array, each drawn for its place.
+fn array<S: Strategy<Value = String>>(
+    name: &'static str,
+    element: fn(usize) -> S,
+) -> impl Strategy<Value = String> {
+    let elements =
+        (0..5_usize).prop_flat_map(move |count| (0..count).map(element).collect::<Vec<_>>());
+    elements.prop_map(move |elements| format!("{name} = [{}]\n", elements.concat()))
+}
+
+fn port() -> impl Strategy<Value = String> {
+    let port = prop::option::weighted(0.1, 0..20_u8);
+    port.prop_map(|port| port.map_or(String::new(), |port| format!(", port = \"p{port}\"")))
+}
+
+fn subnet(place: usize) -> impl Strategy<Value = String> {
+    let length = prop_oneof![30 => 24..29_u8, 1 => 14..31_u8];
+    (mostly(place), mostly(0), mostly(place), length, port()).prop_map(
+        |(id, vpc, third, length, port)| {
+            format!(
+                "{{ subnet_id = \"subnet-{id}\", vpc_id = \"vpc-{vpc}\", \
+                 cidr_block = \"10.0.{third}.0/{length}\"{port} }},"
+            )
+        },
+    )
+}
+
+fn interface(place: usize) -> impl Strategy<Value = String> {
+    let last = prop_oneof![10 => 4..12_u8, 1 => 0..20_u8];
+    (mostly(place), mostly(0), mostly(0), last, port()).prop_map(
+        |(id, subnet, third, last, port)| {
+            format!(
+                "{{ network_interface_id = \"eni-{id}\", subnet_id = \"subnet-{subnet}\", \
+                 private_ip_address = \"10.0.{third}.{last}\"{port} }},"
+            )
+        },
+    )
+}
+
+fn nat_gateway(place: usize) -> impl Strategy<Value = String> {
+    (mostly(place), mostly(0), mostly(place), any::<bool>()).prop_map(
+        |(id, subnet, allocation, public)| {
+            let keys = if public {
+                format!("allocation_ids = [\"eipalloc-{allocation}\"]")
+            } else {
+                "connectivity_type = \"private\"".to_owned()
+            };
+            format!("{{ nat_gateway_id = \"nat-{id}\", subnet_id = \"subnet-{subnet}\", {keys} }},")
+        },
+    )
+}
+
+fn address(place: usize) -> impl Strategy<Value = String> {
+    let eni = prop::option::weighted(0.2, mostly(place));
+    (mostly(place), mostly(place + 10), eni).prop_map(|(id, last, eni)| {
+        let eni =
+            eni.map_or(String::new(), |eni| format!(", network_interface_id = \"eni-{eni}\""));
+        format!("{{ allocation_id = \"eipalloc-{id}\", public_ip = \"203.0.113.{last}\"{eni} }},")
+    })
+}
+
+const AROUND: &str = r#"
+    vpc = [
+        { vpc_id = "vpc-0", cidr_block = "10.0.0.0/16" },
+        { vpc_id = "vpc-1", cidr_block = "10.0.0.0/16" },
+    ]
+    uplink = [{ uplink_id = "uplink-0", port = "p0", addresses = ["203.0.113.200/24"] }]
+    internet_gateway = [
+        { internet_gateway_id = "igw-0", vpc_id = "vpc-0", uplink_id = "uplink-0" },
+    ]
+"#;
+
+fn text() -> impl Strategy<Value = String> {
+    (
+        array("subnet", subnet),
+        array("network_interface", interface),
+        array("nat_gateway", nat_gateway),
+        array("address", address),
+    )
+        .prop_map(|(a, b, c, d)| [AROUND, &a, &b, &c, &d].concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_accepted_has_no_address_twice_and_finds_everything_again(text in text()) {
+        let snapshot = match build(&text) {
+            Ok(snapshot) => snapshot,
+            Err(problems) => {
+                prop_assert!(!problems.is_empty());
+                return Ok(());
+            }
+        };
+        let mut taken = HashSet::new();
+        let mut public = HashSet::new();
+        for (ix, eni) in snapshot.enis() {
+            let subnet = snapshot.subnet(eni.subnet);
+            prop_assert!(!eni.private_ips.is_empty());
+            for address in eni.addresses() {
+                prop_assert!(taken.insert((eni.vpc, address)), "{address} twice");
+                prop_assert!(subnet.contains(address) && !subnet.is_reserved(address));
+                prop_assert_eq!(snapshot.eni_at(eni.vpc, address), Some(ix));
+                prop_assert_eq!(snapshot.subnet_at(eni.vpc, address), Some(eni.subnet));
+            }
+            for ip in &eni.public_ips {
+                prop_assert!(public.insert(ip.public_ip), "{} twice", ip.public_ip);
+                prop_assert!(eni.has_address(ip.private_ip));
+                prop_assert_eq!(snapshot.public_address(ip.public_ip), Some((ix, ip.private_ip)));
+            }
+        }
+        prop_assert_eq!(snapshot.own_addresses().count(), public.len());
+    }
+}
