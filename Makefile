@@ -27,11 +27,9 @@ demo: build run-packages ## Show the gateway at work, in namespaces of its own (
 	target/release/halfspace demo
 
 test: build-packages run-packages bench-packages image-packages ## Every test (root; skips say why)
-	$(CARGO) build --workspace --all-targets
+	$(MAKE) image
 	$(CARGO) test --workspace --no-fail-fast
 	$(MAKE) fuzz
-	$(MAKE) image
-	tests/image.sh
 
 check: build-packages ## Format, lints, documentation
 	$(CARGO) fmt --all --check

@@ -30,6 +30,12 @@ impl LambdaBridge {
     pub fn usage(&self) -> impl Iterator<Item = (&BridgeId, RealmUsage)> {
         self.translator.usage()
     }
+
+    /// Flows that hold a port, those of bridges that are no longer desired included.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.translator.held()
+    }
 }
 
 impl Function for LambdaBridge {

@@ -18,12 +18,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use halfspace_testbed::{Requirement, Testbed, missing};
+use halfspace_testbed::{Interrupt, Requirement, Testbed, missing};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::error::Error;
 use crate::explain;
-use crate::interrupt::Interrupt;
 use contender::Contender;
 use lane::Lane;
 use machine::Machine;
@@ -77,7 +76,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Error> {
     if !lacking.is_empty() {
         return Err(Error::Requirements(lacking));
     }
-    let interrupt = Interrupt::listen()?;
+    let interrupt = Interrupt::listen()
+        .map_err(|source| Error::System { action: "listen for signals", source })?;
     let options = halfspace::Options {
         binary: binary(arguments)?,
         flows: FLOW_COUNTS.into_iter().max().unwrap_or(1),

@@ -7,7 +7,6 @@ mod bench;
 mod error;
 mod frame;
 mod generator;
-mod interrupt;
 mod relay;
 mod sink;
 

@@ -30,6 +30,12 @@ impl Nat {
     pub fn usage(&self) -> impl Iterator<Item = (&NatGatewayId, RealmUsage)> {
         self.translator.usage()
     }
+
+    /// Flows that hold a port, those of gateways that are no longer desired included.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.translator.held()
+    }
 }
 
 impl Function for Nat {

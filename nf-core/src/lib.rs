@@ -18,6 +18,8 @@ pub mod maglev;
 pub mod neighbour;
 pub mod packet;
 pub mod pipeline;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod time;
 pub mod translator;
 pub mod tuple;

@@ -85,6 +85,8 @@ enum State {
     Reachable { mac: MacAddr, probes: u8 },
     /// Known for good.
     Fixed { mac: MacAddr },
+    /// Asked in vain, the last time at `since`; the next packet may ask again.
+    Failed { since: Time },
 }
 
 #[derive(Debug)]
@@ -94,8 +96,11 @@ struct Entry {
     state: State,
     /// Flows that leave by this slot.
     users: u32,
-    /// When the state is looked at again; older timers in the heap are void.
+    /// When the state is looked at again.
     due: Time,
+    /// The slot's one timer in the heap that counts; it may be for a moment before `due`, never
+    /// after. So a host that tells of itself a million times a second does not fill the heap.
+    timer: Option<Time>,
 }
 
 /// The table of next hops. Slots are those of [`crate::adjacency`].
@@ -143,12 +148,7 @@ impl Neighbours {
     ///
     /// # Errors
     /// [`Full`].
-    pub fn slot(
-        &mut self,
-        now: Time,
-        port: PortId,
-        hop: NextHop,
-    ) -> Result<AdjacencyId, Full> {
+    pub fn slot(&mut self, now: Time, port: PortId, hop: NextHop) -> Result<AdjacencyId, Full> {
         if let Some(slot) = self.by_hop.get(&(port, hop)) {
             return Ok(*slot);
         }
@@ -166,6 +166,20 @@ impl Neighbours {
         };
         self.put(now, AdjacencyId(slot), port, hop, state);
         Ok(AdjacencyId(slot))
+    }
+
+    /// Numbers next hops that are new from `first` on, so that the slots before it stay free for
+    /// [`Self::restore`], until [`Self::open_gaps`].
+    pub fn keep_free(&mut self, first: AdjacencyId) {
+        let len = (first.0 as usize).min(self.capacity).max(self.slots.len());
+        self.slots.resize_with(len, || None);
+    }
+
+    /// Gives out the slots that [`Self::keep_free`] kept and nobody wanted.
+    pub fn open_gaps(&mut self) {
+        let vacant = self.slots.iter().zip(0u32..).filter(|(entry, _)| entry.is_none());
+        self.vacant = vacant.map(|(_, slot)| slot).collect();
+        self.vacant.reverse();
     }
 
     /// Binds a next hop to the slot that an earlier process gave it, unless one of them is bound
@@ -205,9 +219,23 @@ impl Neighbours {
             self.vacant.extend(self.slots.len() as u32..slot.0);
             self.slots.resize_with(at + 1, || None);
         }
-        self.slots[at] = Some(Entry { port, hop, state, users: 0, due: now });
+        // What is fixed is only looked at to see whether it is still in use.
+        let due = if matches!(state, State::Fixed { .. }) { now + REACHABLE } else { now };
+        self.slots[at] = Some(Entry { port, hop, state, users: 0, due, timer: None });
         self.by_hop.insert((port, hop), slot);
-        self.timers.push(Reverse((now, slot)));
+        self.arm(slot, due);
+    }
+
+    /// Has a slot looked at by `due`, not before.
+    fn arm(&mut self, slot: AdjacencyId, due: Time) {
+        let Some(entry) = self.slots.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        entry.due = due;
+        if entry.timer.is_none_or(|timer| timer > due) {
+            entry.timer = Some(due);
+            self.timers.push(Reverse((due, slot)));
+        }
     }
 
     /// The MAC address and port of a slot, if it is resolved.
@@ -215,7 +243,7 @@ impl Neighbours {
     pub fn resolved(&self, slot: AdjacencyId) -> Option<(PortId, MacAddr)> {
         let entry = self.entry(slot)?;
         match entry.state {
-            State::Incomplete { .. } => None,
+            State::Incomplete { .. } | State::Failed { .. } => None,
             State::Reachable { mac, .. } | State::Fixed { mac } => Some((entry.port, mac)),
         }
     }
@@ -250,11 +278,9 @@ impl Neighbours {
     /// A message said that `ip` on `port` is at `mac`. Only a next hop that is in use is told.
     pub fn learn(&mut self, now: Time, port: PortId, ip: IpAddr, mac: MacAddr) -> Option<Change> {
         let slot = *self.by_hop.get(&(port, NextHop::Ip(ip)))?;
-        let due = now + REACHABLE;
         let entry = self.entry_mut(slot)?;
         let before = std::mem::replace(&mut entry.state, State::Reachable { mac, probes: 0 });
-        entry.due = due;
-        self.timers.push(Reverse((due, slot)));
+        self.arm(slot, now + REACHABLE);
         match before {
             State::Reachable { mac: known, .. } if known == mac => None,
             State::Incomplete { queue, .. } => {
@@ -265,52 +291,60 @@ impl Neighbours {
     }
 
     /// Does what is due by `now`: asks, gives up, forgets.
-    pub fn advance(
-        &mut self,
-        now: Time,
-        ask: &mut Vec<Solicitation>,
-        changes: &mut Vec<Change>,
-    ) {
+    pub fn advance(&mut self, now: Time, ask: &mut Vec<Solicitation>, changes: &mut Vec<Change>) {
         while let Some(Reverse((due, slot))) = self.timers.peek().copied() {
             if due > now {
                 break;
             }
             self.timers.pop();
-            let Some(entry) = self.slots.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
+            let Some(entry) = self.entry_mut(slot).filter(|entry| entry.timer == Some(due)) else {
                 continue;
             };
-            if entry.due != due {
-                continue;
+            entry.timer = None;
+            if entry.due > now {
+                let due = entry.due;
+                self.arm(slot, due);
+            } else {
+                self.look_at(now, slot, ask, changes);
             }
-            let NextHop::Ip(target) = entry.hop else {
-                // A fixed next hop costs nothing to keep until its last user is gone.
-                entry.due = now + REACHABLE;
-                if entry.users == 0 && due < now {
-                    self.forget(slot, changes);
-                } else {
-                    let due = entry.due;
-                    self.timers.push(Reverse((due, slot)));
-                }
-                continue;
-            };
-            let (tries, known) = match &mut entry.state {
-                State::Incomplete { tries, .. } => (tries, None),
-                // Nobody needs it: do not ask on behalf of no one.
-                State::Reachable { .. } if entry.users == 0 => {
-                    self.forget(slot, changes);
-                    continue;
-                }
-                State::Reachable { mac, probes } => (probes, Some(*mac)),
-                State::Fixed { .. } => continue,
-            };
-            if *tries == SOLICITATIONS {
-                self.fail(now, slot, changes);
-                continue;
+        }
+    }
+
+    /// A slot's moment has come.
+    fn look_at(
+        &mut self,
+        now: Time,
+        slot: AdjacencyId,
+        ask: &mut Vec<Solicitation>,
+        changes: &mut Vec<Change>,
+    ) {
+        let Some(entry) = self.entry_mut(slot) else { return };
+        let NextHop::Ip(target) = entry.hop else {
+            return self.keep_if_used(now, slot, changes);
+        };
+        let (tries, known) = match &mut entry.state {
+            State::Incomplete { tries, .. } => (tries, None),
+            // Nobody needs it: do not ask on behalf of no one.
+            State::Reachable { .. } if entry.users == 0 => return self.forget(slot, changes),
+            State::Reachable { mac, probes } => (probes, Some(*mac)),
+            State::Fixed { .. } | State::Failed { .. } => {
+                return self.keep_if_used(now, slot, changes);
             }
-            *tries += 1;
-            entry.due = now + RETRANSMIT;
-            self.timers.push(Reverse((entry.due, slot)));
-            ask.push(Solicitation { port: entry.port, target, known });
+        };
+        if *tries == SOLICITATIONS {
+            return self.fail(now, slot, changes);
+        }
+        *tries += 1;
+        ask.push(Solicitation { port: entry.port, target, known });
+        self.arm(slot, now + RETRANSMIT);
+    }
+
+    /// A slot that asks for nothing costs nothing to keep until its last user is gone.
+    fn keep_if_used(&mut self, now: Time, slot: AdjacencyId, changes: &mut Vec<Change>) {
+        if self.entry(slot).is_some_and(|entry| entry.users == 0) {
+            self.forget(slot, changes);
+        } else {
+            self.arm(slot, now + REACHABLE);
         }
     }
 
@@ -322,35 +356,34 @@ impl Neighbours {
             self.forget(slot, changes);
             return;
         }
-        let fresh = State::Incomplete { tries: SOLICITATIONS, queue: Vec::new() };
-        let before = std::mem::replace(&mut entry.state, fresh);
+        let before = std::mem::replace(&mut entry.state, State::Failed { since: now });
         let waiting = if let State::Incomplete { queue, .. } = before { queue.len() } else { 0 };
-        // No timer: `revive` starts the next round.
-        entry.due = now;
         changes.push(Change::Failed { slot, waiting });
+        self.arm(slot, now + REACHABLE);
     }
 
-    /// A packet needs a slot whose last round of questions failed: start another.
-    pub fn revive(&mut self, now: Time, slot: AdjacencyId) {
-        let idle = matches!(
-            self.entry(slot),
-            Some(Entry { state: State::Incomplete { tries: SOLICITATIONS, queue }, due, .. })
-                if queue.is_empty() && *due + RETRANSMIT <= now
-        );
-        if !idle {
-            return;
+    /// A packet needs a slot. If its last round of questions failed, another starts, but not
+    /// within a second of the last: then `false`, and the packet has nothing to wait for.
+    pub fn revive(&mut self, now: Time, slot: AdjacencyId) -> bool {
+        let Some(Entry { state: State::Failed { since }, .. }) = self.entry(slot) else {
+            return true;
+        };
+        if *since + RETRANSMIT > now {
+            return false;
         }
         if let Some(entry) = self.entry_mut(slot) {
             entry.state = State::Incomplete { tries: 0, queue: Vec::new() };
-            entry.due = now;
-            self.timers.push(Reverse((now, slot)));
         }
+        self.arm(slot, now);
+        true
     }
 
     /// A port is gone: so is every next hop on it. Flows on it are ended first.
     pub fn remove_port(&mut self, port: PortId, changes: &mut Vec<Change>) {
-        let gone: Vec<_> =
+        let mut gone: Vec<_> =
             self.by_hop.iter().filter(|((p, _), _)| *p == port).map(|(_, slot)| *slot).collect();
+        // The order decides which numbers are given out next.
+        gone.sort_unstable();
         for slot in gone {
             self.forget(slot, changes);
         }
@@ -479,7 +512,7 @@ mod tests {
         assert_eq!(changes, vec![Change::Failed { slot, waiting: 0 }]);
         assert_eq!(f.table.resolved(slot), None);
 
-        f.table.revive(f.now, slot);
+        assert!(f.table.revive(f.now, slot));
         let (ask, _) = f.pass(1);
         assert_eq!(ask, vec![Solicitation { port: f.port, target: f.ip, known: None }]);
         let change = f.table.learn(f.now, f.port, f.ip, OTHER).unwrap();

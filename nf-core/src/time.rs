@@ -72,7 +72,11 @@ impl Tick {
         // A tick can be ahead of `now` by the time between two readings of the clock: the other
         // half of the number line is the future.
         let age = now.tick().0.wrapping_sub(self.0);
-        if age > u32::MAX / 2 { now } else { now - Duration::from_nanos(u64::from(age) << Self::SHIFT) }
+        if age > u32::MAX / 2 {
+            now
+        } else {
+            now - Duration::from_nanos(u64::from(age) << Self::SHIFT)
+        }
     }
 }
 

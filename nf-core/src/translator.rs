@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use slab::Slab;
 
 use crate::flow::Timeouts;
-use crate::lease::{AddressPool, LeaseKey, PortLease, PortLeases, PortRange};
+use crate::lease::{AddressPool, LeaseKey, PortLease, PortLeases};
 use crate::maglev::HashSeed;
 use crate::pipeline::{Claim, FlowEnd, Walk};
 use crate::time::Time;
@@ -100,15 +100,7 @@ impl<K: Eq + Hash + Clone> SourceTranslator<K> {
         let mut gone: HashMap<K, usize, _> = self.by_key.clone();
         for config in configs {
             match gone.remove(&config.key) {
-                Some(at) if self.realms[at].has_ports_of(config.translation) => {
-                    self.realms[at].update(&config);
-                }
-                // Another port range: leases of the old one are not known to the new one, so the
-                // old realm keeps its flows and the engine refuses a tuple that is in use.
-                Some(at) => {
-                    self.retire(at);
-                    self.add(config);
-                }
+                Some(at) => self.realms[at].update(&config),
                 None => self.add(config),
             }
         }
@@ -127,7 +119,7 @@ impl<K: Eq + Hash + Clone> SourceTranslator<K> {
             externals: Vec::new(),
             v4: None,
             v6: None,
-            leases: PortLeases::new(ports(config.translation), seed, 0),
+            leases: PortLeases::new(config.translation.port_range, seed, 0),
             translation: config.translation.clone(),
             retired: false,
             usage: RealmUsage::default(),
@@ -186,9 +178,8 @@ impl<K: Eq + Hash + Clone> SourceTranslator<K> {
     fn keep(&self, walk: &mut Walk<'_>, at: usize, claim: Claim) -> Result<Claim, Drop> {
         let held = self.held.get(claim.0 as usize).ok_or(Drop::NoDestination)?;
         let realm = &self.realms[at];
-        let ours = held.realm == at || !realm.has_ports_of(&self.realms[held.realm].translation);
         let still_there = realm.externals.iter().any(|e| e.ip == held.key.external_ip);
-        if !ours || !still_there || held.key.destination != walk.tuple.dst {
+        if held.realm != at || !still_there || held.key.destination != walk.tuple.dst {
             return Err(Drop::NoDestination);
         }
         walk.tuple.src = SocketAddr::new(held.key.external_ip, held.lease.port());
@@ -241,10 +232,6 @@ impl<K: Eq + Hash + Clone> SourceTranslator<K> {
 }
 
 impl Realm {
-    fn has_ports_of(&self, other: &Translation) -> bool {
-        self.translation.port_range == other.port_range
-    }
-
     fn update<K>(&mut self, config: &RealmConfig<'_, K>) {
         // Every node and every run pairs a client with the same address.
         const PAIRING: HashSeed = HashSeed { k0: 0x6861_6c66_7370_6163, k1: 0x7061_6972_696e_6700 };
@@ -256,6 +243,7 @@ impl Realm {
         self.v6 = pool(false);
         self.externals.clone_from(&config.externals);
         self.translation = config.translation.clone();
+        self.leases.set_range(config.translation.port_range);
     }
 
     /// A lease for a new flow, or exactly the one that a flow which is taken over had.
@@ -283,11 +271,6 @@ impl Realm {
         pool.acquire(&mut self.leases, walk.now, tuple.src.ip(), tuple.protocol, tuple.dst)
             .map_err(|_| Drop::PortAllocation)
     }
-}
-
-fn ports(translation: &Translation) -> PortRange {
-    let range = translation.port_range;
-    PortRange::new(range.first(), range.last()).unwrap_or_default()
 }
 
 fn timeouts(translation: &Translation) -> Timeouts {

@@ -22,6 +22,8 @@ pub(crate) struct Group {
     check: Option<HealthCheck>,
     source: Option<Source>,
     targets: Vec<Target>,
+    /// No target is healthy, so all of them serve.
+    fail_open: bool,
     table: Option<MaglevTable>,
     /// When the first of the targets is due.
     due: Time,
@@ -40,6 +42,11 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// Whether it can answer this client: of its family, and not itself.
+    fn suits(&self, tuple: &Tuple) -> bool {
+        self.address.is_ipv4() == tuple.is_ipv4() && self.address.ip() != tuple.src.ip()
+    }
+
     pub(crate) fn view(&self, group: &TargetGroupName) -> TargetView {
         TargetView {
             group: group.clone(),
@@ -62,6 +69,7 @@ impl Group {
             check: None,
             source: None,
             targets: Vec::new(),
+            fail_open: true,
             table: None,
             due: Time::default(),
         }
@@ -111,14 +119,15 @@ impl Group {
     /// The target of a new flow. A client that is a target itself is never sent to itself: its
     /// packets would come back with its own address as their source.
     pub(crate) fn pick(&self, tuple: &Tuple, tcp_sequence: u32) -> Option<SocketAddr> {
-        const TRIES: u64 = 8;
-        let table = self.table.as_ref()?;
         let hash = flow_hash(self.seed, tuple, tcp_sequence);
-        (0..TRIES).find_map(|n| {
-            let target = &self.targets[table.lookup(hash.wrapping_add(n))?];
-            let same_family = target.address.is_ipv4() == tuple.is_ipv4();
-            (same_family && target.address.ip() != tuple.src.ip()).then_some(target.address)
-        })
+        let first = &self.targets[self.table.as_ref()?.lookup(hash)?];
+        if first.suits(tuple) {
+            return Some(first.address);
+        }
+        let others: Vec<_> =
+            self.targets.iter().filter(|it| self.share(it) > 0 && it.suits(tuple)).collect();
+        let at = hash.checked_rem(others.len() as u64)?;
+        Some(others[at as usize].address)
     }
 
     pub(crate) fn flow_opened(&mut self, address: SocketAddr) {
@@ -189,20 +198,22 @@ impl Group {
     }
 
     fn rebuild(&mut self) {
-        let serves = |target: &Target| target.state == TargetState::Healthy;
-        let fail_open = !self.targets.iter().any(serves);
+        self.fail_open = !self.targets.iter().any(|it| it.state == TargetState::Healthy);
         let ids: Vec<_> = self.targets.iter().map(|target| id(target.address)).collect();
         let backends: Vec<_> = self
             .targets
             .iter()
             .zip(&ids)
-            .map(|(target, id)| Backend {
-                id,
-                weight: if fail_open || serves(target) { target.weight } else { 0 },
-            })
+            .map(|(target, id)| Backend { id, weight: self.share(target) })
             .collect();
         // The snapshot bounds the number of targets and has no two alike, so this cannot fail.
         self.table = MaglevTable::build(TableSize::default(), self.seed, &backends).ok();
+    }
+
+    /// A target's share of new flows.
+    fn share(&self, target: &Target) -> u32 {
+        let serves = self.fail_open || target.state == TargetState::Healthy;
+        if serves { target.weight } else { 0 }
     }
 }
 

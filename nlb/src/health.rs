@@ -5,7 +5,7 @@
 //! route tables as clients' flows; a SYN-ACK passes and is answered with a RST, since nothing
 //! more is to be said. A RST fails at once, silence after the time-out.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub(crate) struct Outcome {
 /// Probes under way.
 pub(crate) struct Prober {
     rng: ChaCha12Rng,
-    under_way: HashMap<(EniIx, u16), Probe>,
+    under_way: BTreeMap<(EniIx, u16), Probe>,
     frames: Vec<Originated>,
 }
 
@@ -56,7 +56,7 @@ const PORTS: std::ops::Range<u16> = 49152..65535;
 impl Prober {
     pub(crate) fn new(seed: u64) -> Self {
         let rng = ChaCha12Rng::seed_from_u64(seed);
-        Self { rng, under_way: HashMap::new(), frames: Vec::new() }
+        Self { rng, under_way: BTreeMap::new(), frames: Vec::new() }
     }
 
     /// Sends a probe. Without an address of the target's family there is no way to reach it, which
@@ -115,7 +115,7 @@ impl Prober {
 
     /// The probes that got no answer in time.
     pub(crate) fn expire(&mut self, now: Time) -> Vec<Outcome> {
-        let late = self.under_way.extract_if(|_, probe| probe.deadline <= now);
+        let late = self.under_way.extract_if(.., |_, probe| probe.deadline <= now);
         late.map(|(_, probe)| Outcome { group: probe.group, target: probe.target, passed: false })
             .collect()
     }

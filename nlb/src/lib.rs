@@ -14,7 +14,7 @@ mod health;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use nf_core::flow::Timeouts;
@@ -72,7 +72,8 @@ pub struct TargetView {
 
 /// All load balancers and target groups.
 pub struct Nlb {
-    groups: HashMap<TargetGroupName, Group>,
+    /// In order: which group probes first decides what random numbers it draws.
+    groups: BTreeMap<TargetGroupName, Group>,
     claims: Slab<Held>,
     prober: Prober,
 }
@@ -87,7 +88,7 @@ impl Nlb {
     /// None yet; `seed` decides the numbers of probes' ports and sequences.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { groups: HashMap::new(), claims: Slab::new(), prober: Prober::new(seed) }
+        Self { groups: BTreeMap::new(), claims: Slab::new(), prober: Prober::new(seed) }
     }
 
     /// Every target of every group, by group and target.

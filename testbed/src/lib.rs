@@ -22,6 +22,7 @@
 mod bed;
 mod error;
 pub mod http;
+mod interrupt;
 mod leftovers;
 mod links;
 mod namespace;
@@ -32,6 +33,7 @@ mod wait;
 
 pub use bed::Testbed;
 pub use error::Error;
+pub use interrupt::Interrupt;
 pub use leftovers::remove_leftovers;
 pub use links::End;
 pub use namespace::Namespace;

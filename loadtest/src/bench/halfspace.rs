@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use halfspace_testbed::{Process, Testbed, http};
 
-use super::topology::{
-    CLIENTS, GATEWAY_INSIDE, GATEWAY_OUTSIDE, INSIDE, NEXT_HOP, OUTSIDE, Topology,
-};
+use super::topology::{CLIENTS, GATEWAY_OUTSIDE, INSIDE, NEXT_HOP, OUTSIDE, Topology};
 use crate::error::Error;
 
 /// The address that the NAT gateway translates to.
@@ -103,18 +101,18 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
 
 /// The node's own settings, `gateway.toml`.
 fn bootstrap(dir: &Path, pins: &Path, hook: &str, flows: u32) -> String {
-    let (resources, socket) = (dir.join("resources.toml"), dir.join("halfspace.sock"));
-    let (resources, socket, pins) = (resources.display(), socket.display(), pins.display());
-    // Both directions of each flow, and room for those of the round before.
-    let max_flows = (4 * flows).max(65536);
+    let (resources, state) = (dir.join("resources.toml"), dir.join("run"));
+    let (resources, state, pins) = (resources.display(), state.display(), pins.display());
+    // Room for the flows of the round before as well.
+    let flows = (2 * flows).max(65536);
     format!(
         r#"resources = "{resources}"
 datapath = "ebpf"
 hook = "{hook}"
+flows = {flows}
+state_dir = "{state}"
 pin_dir = "{pins}"
-api_socket = "{socket}"
-status_address = "{STATUS}"
-max_flows = {max_flows}
+metrics_listen = "{STATUS}"
 "#
     )
 }
@@ -129,33 +127,45 @@ cidr_block = "{CLIENTS}"
 [[subnet]]
 subnet_id = "subnet-clients"
 vpc_id = "vpc-bench"
-cidr_block = "{CLIENTS}"
+cidr_block = "10.1.0.0/17"
+route_table_id = "rtb-clients"
+port = "{INSIDE}"
 
-[[port]]
-name = "{INSIDE}"
-subnet_id = "subnet-clients"
-address = "{GATEWAY_INSIDE}/16"
+[[route_table]]
+route_table_id = "rtb-clients"
+vpc_id = "vpc-bench"
+route = [{{ destination_cidr_block = "0.0.0.0/0", nat_gateway_id = "nat-bench" }}]
 
-[[port]]
-name = "{OUTSIDE}"
-uplink = true
-address = "{GATEWAY_OUTSIDE}/24"
-next_hop = "{NEXT_HOP}"
+[[subnet]]
+subnet_id = "subnet-public"
+vpc_id = "vpc-bench"
+cidr_block = "10.1.128.0/24"
+route_table_id = "rtb-public"
+
+[[route_table]]
+route_table_id = "rtb-public"
+vpc_id = "vpc-bench"
+route = [{{ destination_cidr_block = "0.0.0.0/0", gateway_id = "igw-bench" }}]
+
+[[nat_gateway]]
+nat_gateway_id = "nat-bench"
+subnet_id = "subnet-public"
+allocation_ids = ["eipalloc-bench"]
 
 [[address]]
 allocation_id = "eipalloc-bench"
 public_ip = "{ELASTIC_IP}"
 
-[[nat_gateway]]
-nat_gateway_id = "nat-bench"
-subnet_id = "subnet-clients"
-allocation_id = "eipalloc-bench"
-
-[[route_table]]
-route_table_id = "rtb-clients"
+[[internet_gateway]]
+internet_gateway_id = "igw-bench"
 vpc_id = "vpc-bench"
-subnet_ids = ["subnet-clients"]
-routes = [{{ destination_cidr_block = "0.0.0.0/0", nat_gateway_id = "nat-bench" }}]
+uplink_id = "uplink-bench"
+
+[[uplink]]
+uplink_id = "uplink-bench"
+port = "{OUTSIDE}"
+addresses = ["{GATEWAY_OUTSIDE}/24"]
+gateways = ["{NEXT_HOP}"]
 "#
     )
 }

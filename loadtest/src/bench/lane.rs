@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use halfspace_testbed::{Testbed, wait_until};
+use halfspace_testbed::{Interrupt, Testbed, wait_until};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
@@ -13,7 +13,6 @@ use super::halfspace;
 use super::topology::{PORT, SERVER_PORT, Topology};
 use crate::error::Error;
 use crate::generator::Generator;
-use crate::interrupt::Interrupt;
 use crate::sink::Sink;
 
 /// Frames a second while flows are being set up: every gateway can do that.

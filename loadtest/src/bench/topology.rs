@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   gen: port ──── inside :gw: outside ──── port :sink
-//!   10.1.0.0/16      10.1.255.254    203.0.113.1      203.0.113.2, before 198.51.100.0/24
+//!   10.1.0.0/16      10.1.0.1        203.0.113.1      203.0.113.2, before 198.51.100.0/24
 //! ```
 
 use std::net::Ipv4Addr;
@@ -21,8 +21,8 @@ pub const PORT: &str = "port";
 
 /// Where all clients are, on the inside link.
 pub const CLIENTS: &str = "10.1.0.0/16";
-/// The gateway among them.
-pub const GATEWAY_INSIDE: Ipv4Addr = Ipv4Addr::new(10, 1, 255, 254);
+/// The gateway among them, at the address that a VPC's router has.
+pub const GATEWAY_INSIDE: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 /// The gateway on the outside link, a /24.
 pub const GATEWAY_OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 /// Who is next on the way to the servers.
@@ -30,7 +30,7 @@ pub const NEXT_HOP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
 /// Where the servers are, behind the next hop (TEST-NET-2, RFC 5737).
 pub const SERVERS: &str = "198.51.100.0/24";
 
-const FIRST_CLIENT: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
+const FIRST_CLIENT: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 128);
 const FIRST_SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 
 /// RFC 863: whoever should get such a frame by mistake discards it too.
@@ -72,8 +72,8 @@ impl Topology {
         // The ends answer ARP for whatever a gateway may ask for: all clients, but not the gateway
         // itself, whose packets would look as if they came from the generator's own address.
         generator.ip([
-            format!("address add 10.1.255.253/16 dev {PORT}"),
-            "route add local 10.1.0.0/17 dev lo".to_owned(),
+            format!("address add 10.1.0.5/16 dev {PORT}"),
+            "route add local 10.1.0.128/25 dev lo".to_owned(),
         ])?;
         sink.ip([format!("address add {NEXT_HOP}/24 dev {PORT}")])?;
         Ok(Self { generator, gateway, sink })

@@ -193,9 +193,7 @@ impl Engine {
                 let Some(IpAddr::V4(from)) = from else { return };
                 build::arp_request(mac, from, target)
             }
-            IpAddr::V6(target) => {
-                build::neighbour_solicitation(mac, port.link_local(), target)
-            }
+            IpAddr::V6(target) => build::neighbour_solicitation(mac, port.link_local(), target),
         };
         // RFC 4861 7.3.3 and RFC 1122 2.3.2.1 (2): one that was known is asked by itself.
         if let Some(known) = question.known {

@@ -8,12 +8,13 @@ use super::ports::Port;
 use super::walk::{First, Outcome};
 use crate::action::{Action, ChecksumField, Offsets};
 use crate::adjacency::Adjacency;
+use crate::fast_path::soft::STATE_FLAGS;
 use crate::fast_path::{Direction, Entry, FastPath, TcpEvent, Transmit, Usage};
 use crate::flow::{Flow, InsertError, Phase, life};
 use crate::id::{AdjacencyId, FlowId, PortId};
 use crate::neighbour::{Change, NextHop, Waiting};
-use crate::packet::{MacAddr, build};
 use crate::packet::headers::{Headers, IpHeaders, Transport};
+use crate::packet::{MacAddr, build};
 use crate::pipeline::{FlowEnd, Refusal};
 use crate::time::Time;
 use crate::tuple::{FlowKey, Protocol};
@@ -48,11 +49,36 @@ impl Carried<'_> {
         if self.segment_size == 0 {
             return self.ip.total_len;
         }
+        self.headers_len() + usize::from(self.segment_size)
+    }
+
+    fn headers_len(&self) -> usize {
         let transport = match self.ip.transport {
             Transport::Tcp { header_len, .. } => header_len,
             _ => 8,
         };
-        self.ip.l4_offset - self.ip.l3_offset + transport + usize::from(self.segment_size)
+        self.ip.l4_offset - self.ip.l3_offset + transport
+    }
+
+    fn tcp_flags(&self) -> u8 {
+        match self.ip.transport {
+            Transport::Tcp { flags, .. } => flags.0,
+            _ => 0,
+        }
+    }
+
+    /// What the fast path would count of it.
+    fn usage(&self, now: Time) -> Usage {
+        let packets = match self.segment_size {
+            0 => 1,
+            size => {
+                let payload = self.ip.total_len.saturating_sub(self.headers_len());
+                payload.div_ceil(usize::from(size)).max(1) as u64
+            }
+        };
+        let bytes = self.ip.total_len as u64;
+        let tcp_flags = self.tcp_flags() & STATE_FLAGS;
+        Usage { last_seen: now.tick(), packets, bytes, tcp_flags }
     }
 }
 
@@ -98,12 +124,7 @@ impl Engine {
         self.counters.flows_created += 1;
         self.neighbours.hold(forward_out);
         self.neighbours.hold(reverse_out);
-        let first = Usage {
-            last_seen: now.tick(),
-            packets: 1,
-            bytes: carried.ip.total_len as u64,
-            tcp_flags: First::of(carried.ip, key.tuple).tcp_flags & crate::fast_path::soft::STATE_FLAGS,
-        };
+        let first = carried.usage(now);
         let unused = Usage { last_seen: now.tick(), ..Usage::default() };
         install(id, &flow, first, unused, fast_path);
         let phase = Phase::of(key.tuple.protocol, &first, &unused);
@@ -151,12 +172,46 @@ impl Engine {
             send(port, frame, fast_path);
             return Verdict::Forwarded;
         }
-        self.neighbours.revive(now, slot);
+        if !self.neighbours.revive(now, slot) {
+            return Verdict::Dropped(Drop::NeighbourUnreachable);
+        }
         if self.neighbours.enqueue(slot, frame).is_some() {
             self.counters.dequeued += 1;
             self.counters.verdict(Verdict::Dropped(Drop::NeighbourQueueFull));
         }
         Verdict::Queued
+    }
+
+    /// Carries a packet of a flow that exists, and counts it where the fast path would have: the
+    /// flow's phase is read off its entries, so none of its flags may be missed.
+    pub(super) fn carry_known(
+        &mut self,
+        now: Time,
+        id: FlowId,
+        direction: Direction,
+        carried: Carried<'_>,
+        fast_path: &mut dyn FastPath,
+    ) -> Verdict {
+        let Some(flow) = self.flows.get(id) else {
+            return Verdict::Dropped(Drop::NoFlow);
+        };
+        let (seen, flags) = (carried.usage(now), carried.tcp_flags());
+        let verdict = self.carry(now, &flow, direction, carried, fast_path);
+        if let Verdict::Dropped(_) = verdict {
+            return verdict;
+        }
+        let before = fast_path.usage(flow.key(direction)).unwrap_or_default();
+        let usage = Usage {
+            last_seen: seen.last_seen,
+            packets: before.packets + seen.packets,
+            bytes: before.bytes + seen.bytes,
+            tcp_flags: before.tcp_flags | seen.tcp_flags,
+        };
+        install_half(id, &flow, direction, usage, fast_path);
+        if seen.tcp_flags != 0 {
+            self.tcp_event(now, TcpEvent { flow: id, direction, flags }, fast_path);
+        }
+        verdict
     }
 
     fn out_port(&self, flow: &Flow, direction: Direction) -> Option<(PortId, u16)> {
@@ -230,7 +285,7 @@ impl Engine {
         let phase = Phase::of(Protocol::Tcp, &forward, &reverse);
         if life::opens(event.direction, event.flags) && phase.may_reopen() {
             // A new connection on the tuple of the old one: it starts with a clean record.
-            forward.tcp_flags = event.flags & crate::fast_path::soft::STATE_FLAGS;
+            forward.tcp_flags = event.flags & STATE_FLAGS;
             reverse.tcp_flags = 0;
             install(event.flow, &flow, forward, reverse, fast_path);
             self.wheel.arm(event.flow.0, now + flow.timeouts.tcp_opening);
@@ -349,12 +404,21 @@ pub(super) fn install(
     reverse: Usage,
     fast_path: &mut dyn FastPath,
 ) {
-    for (direction, usage) in [(Direction::Reverse, reverse), (Direction::Forward, forward)] {
-        let action = action_of(flow, direction);
-        let generation = flow.generation;
-        let entry = Entry { action, generation, flow: id, direction, usage };
-        fast_path.install(flow.key(direction), &entry);
-    }
+    install_half(id, flow, Direction::Reverse, reverse, fast_path);
+    install_half(id, flow, Direction::Forward, forward, fast_path);
+}
+
+fn install_half(
+    id: FlowId,
+    flow: &Flow,
+    direction: Direction,
+    usage: Usage,
+    fast_path: &mut dyn FastPath,
+) {
+    let action = action_of(flow, direction);
+    let generation = flow.generation;
+    let entry = Entry { action, generation, flow: id, direction, usage };
+    fast_path.install(flow.key(direction), &entry);
 }
 
 /// Sends a rewritten frame, a super-packet as the segments it stands for.

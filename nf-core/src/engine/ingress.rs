@@ -8,8 +8,8 @@ use super::ports::Role;
 use crate::fast_path::FastPath;
 use crate::fast_path::soft::FrameMeta;
 use crate::id::PortId;
-use crate::packet::checksum::{self, L4Checksum};
 use crate::packet::TcpFlags;
+use crate::packet::checksum::{self, L4Checksum};
 use crate::packet::headers::{Content, Fragment, Headers, IpHeaders, Transport};
 use crate::time::Time;
 use crate::tuple::FlowKey;
@@ -68,10 +68,16 @@ impl Engine {
         ip: &IpHeaders,
         fast_path: &mut dyn FastPath,
     ) -> Verdict {
-        if ip.source_is_impossible() {
+        if !checksum::ipv4_header_is_correct(ip, packet.frame) {
+            return Verdict::Dropped(Drop::BadChecksum);
+        }
+        let ndp = matches!(ip.transport, Transport::Ndp { .. });
+        // RFC 4862 5.4.2: a probe for a duplicate address comes from the unspecified one.
+        let probe = ndp && ip.src.is_unspecified();
+        if ip.source_is_impossible() && !probe {
             return Verdict::Dropped(Drop::SourceCheck);
         }
-        if let Transport::Ndp { .. } = ip.transport {
+        if ndp {
             return self.ndp(now, packet.port, headers, ip, packet.frame, fast_path);
         }
         if ip.fragment != Fragment::None {
@@ -132,10 +138,7 @@ impl Engine {
         if packet.reason == Punt::Stale && !self.revalidate(now, id, fast_path) {
             return self.open(now, key, headers, carried, fast_path);
         }
-        let Some(flow) = self.flows.get(id) else {
-            return Verdict::Dropped(Drop::NoFlow);
-        };
-        self.carry(now, &flow, direction, carried, fast_path)
+        self.carry_known(now, id, direction, carried, fast_path)
     }
 
     /// Whether a packet is for the gateway itself, and what becomes of it then.

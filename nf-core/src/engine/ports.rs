@@ -261,7 +261,11 @@ impl Engine {
             role => {
                 let (_, subnet) = self.subnet_of(role)?;
                 let subnet = self.snapshot.subnet(subnet);
-                if v4 { Some(subnet.router_v4().into()) } else { subnet.router_v6().map(Into::into) }
+                if v4 {
+                    Some(subnet.router_v4().into())
+                } else {
+                    subnet.router_v6().map(Into::into)
+                }
             }
         }
     }
@@ -290,10 +294,12 @@ impl Engine {
                 let hop = self.snapshot.uplink(uplink).next_hop(src);
                 hop.map_or(NextHop::Mac(src_mac), NextHop::Ip)
             }
-            Role::Resource(PortRole::Eni(eni)) => match self.snapshot.eni(eni).mac {
-                Some(mac) => NextHop::Mac(mac),
-                None => NextHop::Ip(src),
-            },
+            Role::Resource(PortRole::Eni(eni)) => {
+                let eni = self.snapshot.eni(eni);
+                // What an instance forwards for others is answered by way of the instance.
+                let ip = eni.address_towards(src).unwrap_or(src);
+                eni.mac.map_or(NextHop::Ip(ip), NextHop::Mac)
+            }
             Role::Resource(PortRole::Segment(_)) => NextHop::Ip(src),
             // Environments are cloned with one address and one MAC address; the port tells them
             // apart, and there is nobody else on it.

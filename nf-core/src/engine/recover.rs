@@ -2,7 +2,7 @@
 //! now each is walked once more, with its outcome known, so that every function claims what it had
 //! claimed then. What cannot be explained under the snapshot in force is taken out.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::Engine;
 use super::flows::install;
@@ -12,6 +12,7 @@ use crate::fast_path::{Direction, Entry, FastPath};
 use crate::flow::{Flow, Phase};
 use crate::id::{AdjacencyId, FlowId};
 use crate::neighbour::NextHop;
+use crate::packet::MacAddr;
 use crate::pipeline::{FlowEnd, Prior};
 use crate::time::Time;
 use crate::tuple::FlowKey;
@@ -20,8 +21,8 @@ use crate::tuple::FlowKey;
 #[derive(Debug, Default)]
 pub struct Recovered {
     /// Filled slots.
-    pub adjacencies: HashMap<AdjacencyId, Adjacency>,
-    halves: HashMap<FlowId, Halves>,
+    pub adjacencies: BTreeMap<AdjacencyId, Adjacency>,
+    halves: BTreeMap<FlowId, Halves>,
     /// Entries whose number another entry has too.
     strays: Vec<FlowKey>,
 }
@@ -73,6 +74,11 @@ impl Engine {
         for key in strays {
             fast_path.remove(&key);
         }
+        // A next hop that is new must not get a slot that entries still lead to: what they send
+        // on meanwhile would go to somebody else.
+        if let Some((last, _)) = adjacencies.last_key_value() {
+            self.neighbours.keep_free(AdjacencyId(last.0.saturating_add(1)));
+        }
         let mut kept = 0;
         for (id, halves) in halves {
             if self.recover_flow(now, id, &halves, &adjacencies, fast_path) {
@@ -84,6 +90,7 @@ impl Engine {
             }
             self.counters.ended(FlowEnd::Policy);
         }
+        self.neighbours.open_gaps();
         // Slots nobody leads to any more.
         for slot in adjacencies.keys() {
             if self.neighbours.resolved(*slot).is_none() {
@@ -99,7 +106,7 @@ impl Engine {
         now: Time,
         id: FlowId,
         halves: &Halves,
-        adjacencies: &HashMap<AdjacencyId, Adjacency>,
+        adjacencies: &BTreeMap<AdjacencyId, Adjacency>,
         fast_path: &mut dyn FastPath,
     ) -> bool {
         let (Some((forward, there)), Some((reverse, back))) = (halves.forward, halves.reverse)
@@ -107,8 +114,8 @@ impl Engine {
             return false;
         };
         let outcome = reverse.tuple.reversed();
-        let consistent = there.action.rewrite == outcome
-            && back.action.rewrite == forward.tuple.reversed();
+        let consistent =
+            there.action.rewrite == outcome && back.action.rewrite == forward.tuple.reversed();
         let Some(port) = self.ports.get(forward.port).filter(|_| consistent) else {
             return false;
         };
@@ -116,18 +123,25 @@ impl Engine {
         // The MAC address an environment had is only known from where answers were sent.
         let back_mac = adjacencies.get(&back.action.adjacency).map(|a| a.dst_mac);
         let back_hop = self.way_back(port, forward.tuple.src.ip(), back_mac.unwrap_or_default());
+        let unknown = back_hop == NextHop::Mac(MacAddr::default());
+        if unknown || !self.may_be_from(role, forward.tuple.src.ip()) {
+            return false;
+        }
         let first = First::long_ago(forward.tuple);
         let Ok(walked) = self.walk(now, role, first, Some(Prior { outcome }), None) else {
             return false;
         };
+        if walked.tuple != outcome || walked.port != reverse.port {
+            self.release(now, walked.claims, FlowEnd::Policy);
+            return false;
+        }
         let mut out = |engine: &mut Self, slot, port, hop| {
             engine.recovered_slot(now, slot, port, hop, adjacencies, fast_path)
         };
         let forward_out = out(self, there.action.adjacency, walked.port, walked.hop);
         let reverse_out = out(self, back.action.adjacency, forward.port, back_hop);
-        let same = walked.tuple == outcome && walked.port == reverse.port;
         let flow = match (forward_out, reverse_out) {
-            (Some(forward_out), Some(reverse_out)) if same => Flow {
+            (Some(forward_out), Some(reverse_out)) => Flow {
                 forward,
                 reverse,
                 forward_out,
@@ -155,8 +169,7 @@ impl Engine {
         }
         // Due at once: the timer reads what went through and arms itself by it.
         let phase = Phase::of(forward.tuple.protocol, &there.usage, &back.usage);
-        let last_seen =
-            there.usage.last_seen.resolve(now).max(back.usage.last_seen.resolve(now));
+        let last_seen = there.usage.last_seen.resolve(now).max(back.usage.last_seen.resolve(now));
         let timeout = phase.timeout(forward.tuple.protocol, &flow.timeouts);
         self.wheel.arm(id.0, (last_seen + timeout).max(now));
         true
@@ -169,7 +182,7 @@ impl Engine {
         slot: AdjacencyId,
         port: crate::id::PortId,
         hop: NextHop,
-        adjacencies: &HashMap<AdjacencyId, Adjacency>,
+        adjacencies: &BTreeMap<AdjacencyId, Adjacency>,
         fast_path: &mut dyn FastPath,
     ) -> Option<AdjacencyId> {
         let (mac, mtu) = self.port_link(port)?;
@@ -178,13 +191,8 @@ impl Engine {
             return self.next_hop_slot(now, port, hop, fast_path);
         };
         let bound = self.neighbours.restore(now, slot, port, hop, old.dst_mac).ok()?;
-        if bound == slot {
-            let dst_mac = match hop {
-                NextHop::Mac(mac) => mac,
-                NextHop::Ip(_) => old.dst_mac,
-            };
-            let adjacency = Adjacency { port, dst_mac, src_mac: mac, mtu };
-            fast_path.set_adjacency(slot, Some(adjacency));
+        if let Some((_, dst_mac)) = self.neighbours.resolved(bound) {
+            fast_path.set_adjacency(bound, Some(Adjacency { port, dst_mac, src_mac: mac, mtu }));
         }
         Some(bound)
     }

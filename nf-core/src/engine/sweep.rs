@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::flows::install;
-use super::ports::Role;
 use super::walk::First;
 use crate::fast_path::FastPath;
 use crate::flow::Flow;
 use crate::id::{AdjacencyId, FlowId};
+use crate::neighbour::NextHop;
 use crate::packet::MacAddr;
 use crate::pipeline::{FlowEnd, Prior};
 use crate::time::Time;
@@ -98,12 +98,8 @@ impl Engine {
             return;
         };
         self.counters.flows_revalidated += 1;
-        let today = Flow {
-            generation: self.snapshot.generation(),
-            forward_out,
-            reverse_out,
-            ..flow
-        };
+        let today =
+            Flow { generation: self.snapshot.generation(), forward_out, reverse_out, ..flow };
         self.flows.revalidated(id, today.generation, forward_out, reverse_out);
         if (forward_out, reverse_out) == (flow.forward_out, flow.reverse_out) {
             right.extend([flow.forward, flow.reverse]);
@@ -131,10 +127,11 @@ impl Engine {
         let client = flow.forward.tuple.src.ip();
         let port = self.ports.get(flow.forward.port)?;
         let role = port.role;
-        let back = match role {
-            // How an environment is reached was learnt from its packets, not from a snapshot.
-            Role::Environment(_) => None,
-            _ => Some(self.way_back(port, client, MacAddr::default())),
+        let back = match self.way_back(port, client, MacAddr::default()) {
+            // How an environment is reached, or a host beyond a link without a router, was learnt
+            // from its packets, not from a snapshot.
+            NextHop::Mac(mac) if mac == MacAddr::default() => None,
+            hop => Some(hop),
         };
         if !self.may_be_from(role, client) {
             return None;

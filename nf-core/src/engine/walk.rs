@@ -184,6 +184,9 @@ impl Engine {
     fn route(&self, walk: &Walk<'_>, subnet: SubnetIx) -> Result<Place, Refusal> {
         let snapshot = walk.snapshot;
         let vpc = snapshot.subnet(subnet).vpc;
+        if [walk.tuple.src.ip(), walk.tuple.dst.ip()].into_iter().any(stays_on_its_link) {
+            return Err(Refusal::Drop(Drop::NoRoute));
+        }
         match snapshot.route(subnet, walk.tuple.dst.ip()) {
             Some(RouteTarget::Local) => self.local(walk, vpc),
             Some(RouteTarget::InternetGateway(uplink)) => Ok(Place::Leaving(uplink, vpc)),
@@ -215,24 +218,14 @@ impl Engine {
         let dst = walk.tuple.dst.ip();
         // A route may lead to an ENI that is not the destination, an appliance's: then its own
         // address is the next hop.
-        let ip = if eni.has_address(dst) {
-            dst
-        } else {
-            let same_family = eni.addresses().find(|ip| ip.is_ipv4() == dst.is_ipv4());
-            same_family.ok_or(Refusal::Drop(Drop::NoDestination))?
-        };
+        let ip = eni.address_towards(dst).ok_or(Refusal::Drop(Drop::NoDestination))?;
         let hop = eni.mac.map_or(NextHop::Ip(ip), NextHop::Mac);
         let segment = walk.snapshot.subnet(eni.subnet).port.as_deref();
         self.out_by(eni.port.as_deref().or(segment), hop)
     }
 
     /// Out of the internet gateway of a VPC, as a public address.
-    fn leave(
-        &self,
-        walk: &mut Walk<'_>,
-        uplink: UplinkIx,
-        vpc: VpcIx,
-    ) -> Result<Place, Refusal> {
+    fn leave(&self, walk: &mut Walk<'_>, uplink: UplinkIx, vpc: VpcIx) -> Result<Place, Refusal> {
         let snapshot = walk.snapshot;
         let src = walk.tuple.src.ip();
         if snapshot.public_address(src).is_none() {
@@ -254,7 +247,12 @@ impl Engine {
     }
 
     /// Where a packet leaves that a function itself sends from one of its ENIs.
-    pub(super) fn way_from(&self, now: Time, eni: EniIx, tuple: Tuple) -> Option<(PortId, NextHop)> {
+    pub(super) fn way_from(
+        &self,
+        now: Time,
+        eni: EniIx,
+        tuple: Tuple,
+    ) -> Option<(PortId, NextHop)> {
         let snapshot = self.snapshot.clone();
         let mut walk = Walk {
             now,
@@ -285,6 +283,19 @@ impl Engine {
     fn out_by(&self, port: Option<&str>, hop: NextHop) -> Result<Place, Refusal> {
         let port = port.and_then(|name| self.ports.named(name));
         port.map(|port| Place::Out(port, hop)).ok_or(Refusal::Drop(Drop::NoDestination))
+    }
+}
+
+/// Whether no packet from or to `ip` may be routed. RFC 4291 2.5.6: "Routers must not forward any
+/// packets with Link-Local source or destination addresses to other links." RFC 3927 2.7 says the
+/// same of 169.254/16, where clouds keep the credentials of their machines. Groups and loopback
+/// are nobody's to reach through a router either.
+fn stays_on_its_link(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            ip.is_link_local() || ip.is_multicast() || ip.is_broadcast() || ip.is_loopback()
+        }
+        IpAddr::V6(ip) => ip.is_unicast_link_local() || ip.is_multicast() || ip.is_loopback(),
     }
 }
 

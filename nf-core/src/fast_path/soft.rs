@@ -101,6 +101,12 @@ impl SoftFastPath {
         self.entries.iter()
     }
 
+    /// Every slot that is filled, in order.
+    pub fn adjacencies(&self) -> impl Iterator<Item = (AdjacencyId, &Adjacency)> {
+        let slots = self.adjacencies.iter().zip(0..);
+        slots.filter_map(|(value, slot)| Some((AdjacencyId(slot), value.as_ref()?)))
+    }
+
     /// Takes the TCP events since the last call.
     pub fn take_events(&mut self) -> Vec<TcpEvent> {
         std::mem::take(&mut self.events)

@@ -51,8 +51,7 @@ impl PackedKey {
 
     /// The port alone.
     pub(super) fn port(&self) -> PortId {
-        PortId::new((self.scope & !IPV4) >> 8)
-            .unwrap_or_else(|| unreachable!("packed from a port"))
+        PortId::new((self.scope & !IPV4) >> 8).unwrap_or_else(|| unreachable!("packed from a port"))
     }
 }
 

@@ -166,15 +166,14 @@ impl FlowTable {
         if self.len == self.capacity {
             return Err(InsertError::Full);
         }
-        let slot = loop {
-            match self.vacant.pop() {
-                Some(slot) if self.slots[slot as usize].is_none() => break slot,
-                Some(_) => {}
-                None => break self.slots.len() as u32,
+        while let Some(slot) = self.vacant.pop() {
+            if self.slots[slot as usize].is_none() {
+                let inserted = self.insert_at(FlowId(slot), flow);
+                return inserted.map(|()| FlowId(slot)).inspect_err(|_| self.vacant.push(slot));
             }
-        };
-        self.insert_at(FlowId(slot), flow).inspect_err(|_| self.vacant.push(slot))?;
-        Ok(FlowId(slot))
+        }
+        let next = FlowId(self.slots.len() as u32);
+        self.insert_at(next, flow).map(|()| next)
     }
 
     /// Adds a flow under a number that an earlier process gave it.
@@ -265,9 +264,10 @@ impl FlowTable {
 
     /// Every flow with its number.
     pub fn iter(&self) -> impl Iterator<Item = (FlowId, Flow)> {
-        self.slots.iter().zip(0u32..).filter_map(|(slot, id)| {
-            slot.as_ref().map(|record| (FlowId(id), self.unpack(record)))
-        })
+        self.slots
+            .iter()
+            .zip(0u32..)
+            .filter_map(|(slot, id)| slot.as_ref().map(|record| (FlowId(id), self.unpack(record))))
     }
 
     /// The numbers of the flows with one end at `port`.

@@ -31,6 +31,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng as _, SeedableRng as _};
+use serde::{Deserialize, Serialize};
 
 pub use self::address_pool::{AddressPool, NoAddress};
 use self::ports::Ports;
@@ -55,8 +56,10 @@ impl fmt::Display for LeaseKey {
     }
 }
 
-/// An inclusive range of ports or, for ICMP echo, of identifiers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An inclusive range of ports or, for ICMP echo, of identifiers. A document writes it
+/// `[first, last]`, and not below 1024: a peer may take a packet from a lower port for a service's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "[u16; 2]", into = "[u16; 2]")]
 pub struct PortRange {
     first: u16,
     last: u16,
@@ -102,6 +105,23 @@ impl PortRange {
 impl Default for PortRange {
     fn default() -> Self {
         Self { first: 1024, last: u16::MAX }
+    }
+}
+
+impl TryFrom<[u16; 2]> for PortRange {
+    type Error = String;
+
+    fn try_from([first, last]: [u16; 2]) -> Result<Self, String> {
+        let range = Self::new(first, last).ok().filter(|range| range.first >= 1024);
+        range.ok_or_else(|| {
+            format!("[{first}, {last}] is not a range of ports: write [first, last], from 1024")
+        })
+    }
+}
+
+impl From<PortRange> for [u16; 2] {
+    fn from(range: PortRange) -> Self {
+        [range.first, range.last]
     }
 }
 
@@ -292,6 +312,11 @@ impl PortLeases {
             self.free(resting);
         }
         self.quarantine.is_due(now)
+    }
+
+    /// Leases are made from `range` from now on; those that exist stay, wherever they are.
+    pub const fn set_range(&mut self, range: PortRange) {
+        self.range = range;
     }
 
     /// How many leases there are.

@@ -14,7 +14,7 @@ use crate::wait::accepts;
 const BLOB: usize = 4 << 20;
 
 /// A running nginx that answers every path with one body, except `/blob`: 4 MiB of a repeating
-/// text, for transfers that take their time.
+/// text, for transfers. `/blob?rate=512k` sends it at that many bytes a second.
 #[derive(Debug)]
 pub struct Nginx {
     /// The server itself.
@@ -90,6 +90,11 @@ http {{
     }}
     log_format client "$client $server_addr $status $request_uri";
     access_log access.log client;
+    # None is no limit.
+    map $arg_rate $rate {{
+        "" 0;
+        default $arg_rate;
+    }}
     default_type text/plain;
     client_body_temp_path body;
     proxy_temp_path proxy;
@@ -98,7 +103,7 @@ http {{
     scgi_temp_path scgi;
     server {{
         {listen}
-        location = /blob {{ root .; }}
+        location = /blob {{ root .; limit_rate $rate; }}
         location / {{ return 200 "{body}"; }}
     }}
 }}

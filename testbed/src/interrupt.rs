@@ -6,8 +6,6 @@ use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::error::Error;
-
 /// How soon a wait notices the interrupt.
 const BEAT: Duration = Duration::from_millis(20);
 
@@ -20,19 +18,19 @@ impl Interrupt {
     ///
     /// # Errors
     ///
-    /// [`Error::System`] if the handlers cannot be installed.
-    pub fn listen() -> Result<Self, Error> {
+    /// If the handlers cannot be installed.
+    pub fn listen() -> std::io::Result<Self> {
         let this = Self::default();
         for signal in [SIGINT, SIGTERM] {
             // In this order: the first signal finds the flag still down, and raises it.
             signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&this.0))
-                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&this.0)))
-                .map_err(|source| Error::System { action: "listen for signals", source })?;
+                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&this.0)))?;
         }
         Ok(this)
     }
 
     /// Whether it is time to stop.
+    #[must_use]
     pub fn is_raised(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
