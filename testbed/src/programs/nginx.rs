@@ -13,13 +13,16 @@ use crate::wait::accepts;
 /// Size of the file under `/blob`, in bytes.
 const BLOB: usize = 4 << 20;
 
+/// The directory of published files, and the beginning of their paths.
+const PUBLISHED: &str = "files";
+
 /// A running nginx that answers every path with one body, except `/blob`: 4 MiB of a repeating
 /// text, for transfers. `/blob?rate=512k` sends it at that many bytes a second.
 #[derive(Debug)]
 pub struct Nginx {
     /// The server itself.
     pub process: Process,
-    access_log: PathBuf,
+    directory: PathBuf,
 }
 
 impl Nginx {
@@ -41,7 +44,7 @@ impl Nginx {
                 source,
             })
         };
-        fs::create_dir(&dir).map_err(|source| Error::File {
+        fs::create_dir_all(dir.join(PUBLISHED)).map_err(|source| Error::File {
             action: "make the directory",
             path: dir.clone(),
             source,
@@ -57,14 +60,24 @@ impl Nginx {
         namespace.enter(|| {
             process.wait_ready(START_LIMIT, || listen.iter().all(|address| accepts(*address)))
         })??;
-        Ok(Self { process, access_log: dir.join("access.log") })
+        Ok(Self { process, directory: dir })
+    }
+
+    /// Serves a file of this content under `/files/{name}`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] if it cannot be written.
+    pub fn publish(&self, name: &str, content: &[u8]) -> Result<(), Error> {
+        let path = self.directory.join(PUBLISHED).join(name);
+        fs::write(&path, content).map_err(|source| Error::File { action: "write", path, source })
     }
 
     /// The address and port of the client of each request so far, as nginx saw them, in order.
     #[must_use]
     pub fn clients(&self) -> Vec<SocketAddr> {
         // The log appears with the first request.
-        let log = fs::read_to_string(&self.access_log).unwrap_or_default();
+        let log = fs::read_to_string(self.directory.join("access.log")).unwrap_or_default();
         log.lines().filter_map(|line| line.split(' ').next()?.parse().ok()).collect()
     }
 }

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Steps 3 and 4, and the counts of step 5: whether an entry may forward a packet, and what is
+ * noted of it when it does.
+ */
+#ifndef HALFSPACE_FLOW_H
+#define HALFSPACE_FLOW_H
+
+#include "frame.h"
+#include "maps.h"
+#include "parse.h"
+#include "punt.h"
+
+#define TICK_SHIFT 20
+#define TCP_STATE_FLAGS 0x07 /* FIN, SYN, RST */
+
+static __always_inline __u32 headers_len(const struct packet *packet)
+{
+	__u32 transport = packet->protocol == IPPROTO_TCP ? packet->tcp_header_len : ICMP_MIN;
+
+	return packet->transport_at - ETH_HLEN + transport;
+}
+
+/* Length of the largest IP packet that the frame becomes on the wire. */
+static __always_inline __u32 packet_on_the_wire(const struct frame *frame,
+						const struct packet *packet)
+{
+	return frame->segment_size ? headers_len(packet) + frame->segment_size : packet->ip_len;
+}
+
+/* How many packets the frame becomes on the wire. */
+static __always_inline __u32 segments(const struct frame *frame, const struct packet *packet)
+{
+	__u32 headers = headers_len(packet);
+
+	if (!frame->segment_size || packet->ip_len <= headers)
+		return 1;
+	return (packet->ip_len - headers + frame->segment_size - 1) / frame->segment_size;
+}
+
+/* Step 3. Returns VERDICT_FORWARD and where to, or the punt; STEP_LEAVE if the way out is not open
+ * to this hook. */
+static __always_inline enum verdict check(const enum hook hook, const struct frame *frame,
+					  const struct packet *packet,
+					  const struct flow_state *state,
+					  struct adjacency **next_hop)
+{
+	__u32 zero = 0;
+	__u32 slot = state->adjacency;
+	struct control *shared = bpf_map_lookup_elem(&control, &zero);
+	struct adjacency *adjacency;
+
+	/* Generations may wrap: which one is older is told by the difference's sign. */
+	if (!shared || (__s32)(state->generation - shared->fence) < 0)
+		return PUNT_STALE;
+	adjacency = bpf_map_lookup_elem(&adjacencies, &slot);
+	if (!adjacency || !adjacency->ifindex)
+		return PUNT_UNRESOLVED;
+	if (packet->ttl <= 1)
+		return PUNT_TIME_TO_LIVE;
+	if (packet_on_the_wire(frame, packet) > adjacency->mtu)
+		return PUNT_TOO_BIG;
+	/* A frame redirected to a port without XDP of its own may vanish without a trace. */
+	if (hook == HOOK_XDP && !adjacency->xdp)
+		return STEP_LEAVE;
+	*next_hop = adjacency;
+	return VERDICT_FORWARD;
+}
+
+/* Step 4, and the counts of step 5. Atomic, because packets of one flow may meet: the counts are
+ * what flow logs and bills are made of. */
+static __always_inline void note(const struct frame *frame, const struct packet *packet,
+				 struct flow_state *state)
+{
+	__u32 flags = packet->tcp_flags & TCP_STATE_FLAGS;
+
+	if (flags) {
+		struct record_head head = {
+			.kind = RECORD_TCP,
+			.tcp_flags = packet->tcp_flags,
+			.ifindex = frame->ifindex,
+			.flow = state->flow,
+		};
+
+		__sync_fetch_and_or(&state->tcp_flags, flags);
+		report_tcp(&head);
+	}
+	state->last_seen = bpf_ktime_get_coarse_ns() >> TICK_SHIFT;
+	__sync_fetch_and_add(&state->packets, segments(frame, packet));
+	__sync_fetch_and_add(&state->bytes, packet->ip_len);
+}
+
+#endif

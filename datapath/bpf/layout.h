@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the kernel program and user space share: keys, values and records.
+ *
+ * src/layout.rs mirrors this file; a test there compares the two through the object's BTF, names,
+ * offsets and numbers alike. Whoever changes a structure raises LAYOUT_VERSION there, so that a new
+ * process never reads the maps of an old one wrongly.
+ */
+#ifndef HALFSPACE_LAYOUT_H
+#define HALFSPACE_LAYOUT_H
+
+#include <linux/types.h>
+
+/* --- The flow table ------------------------------------------------------------------------ */
+
+/* Addresses as they stand in the packet; the echo identifier of a request is its sport, of a
+ * reply its dport, and the other one zero. */
+struct flow_key4 {
+	__be32 saddr;
+	__be32 daddr;
+	__be16 sport;
+	__be16 dport;
+	__u32 scope_protocol; /* ifindex << 8 | IP protocol */
+};
+
+struct flow_key6 {
+	__be32 saddr[4];
+	__be32 daddr[4];
+	__be16 sport;
+	__be16 dport;
+	__u32 scope_protocol;
+};
+
+/* The ports a packet leaves with, and what its checksums change by: the folded one's complement
+ * difference, new less old, of the addresses and of the ports (or the echo identifier). In the
+ * byte order of the packet, so that native loads of both add up (RFC 1071, section 2B). */
+struct rewrite {
+	__be16 sport;
+	__be16 dport;
+	__u16 address_delta;
+	__u16 port_delta;
+};
+
+/* What an entry is, apart from its addresses. */
+struct flow_state {
+	__u32 adjacency;
+	__u32 generation;
+	__u32 flow;      /* FLOW_REVERSE | flow id */
+	__u32 last_seen; /* monotonic clock, in units of 2^20 ns */
+	__u64 packets;
+	__u64 bytes;
+	__u32 tcp_flags; /* SYN, FIN and RST that went through, or-ed */
+	__u32 reserved;
+};
+
+#define FLOW_REVERSE 0x80000000u
+
+struct flow_value4 {
+	__be32 saddr;
+	__be32 daddr;
+	struct rewrite rewrite;
+	struct flow_state state;
+};
+
+struct flow_value6 {
+	__be32 saddr[4];
+	__be32 daddr[4];
+	struct rewrite rewrite;
+	struct flow_state state;
+};
+
+/* --- The small tables ---------------------------------------------------------------------- */
+
+struct adjacency {
+	__u32 ifindex; /* 0: the slot is empty */
+	__u8 dst_mac[6];
+	__u8 src_mac[6];
+	__u16 mtu; /* largest IP packet, bytes */
+	__u8 xdp;  /* the port takes redirected XDP frames */
+	__u8 reserved;
+};
+
+struct port {
+	__u32 flags;
+};
+
+#define PORT_SHARED 1u /* see PortPolicy::share_with_host */
+
+struct address6 {
+	__be32 words[4];
+};
+
+/* One for all packets; pinned, so a new process finds the fence where the old one left it. */
+struct control {
+	__u32 layout_version;
+	__u32 fence; /* entries of older generations are stale */
+};
+
+/* --- The punt ring ------------------------------------------------------------------------- */
+
+#define RECORD_FRAME 1 /* a frame for user space, behind the head */
+#define RECORD_TCP 2   /* TCP flags that went through: the head alone */
+
+struct record_head {
+	__u8 kind;
+	__u8 reason;    /* RECORD_FRAME: number of the punt reason */
+	__u8 tcp_flags; /* RECORD_TCP: the header's flags byte */
+	__u8 reserved;
+	__u32 ifindex;      /* the port it came in on */
+	__u32 flow;         /* RECORD_TCP: as in flow_state */
+	__u32 length;       /* RECORD_FRAME: bytes of the frame */
+	__u32 segment_size; /* RECORD_FRAME: payload bytes of each segment, or 0 */
+};
+
+/* --- Restamping ---------------------------------------------------------------------------- */
+
+/* One entry that is to be restamped. */
+struct restamp_key {
+	__u32 is_ipv6;
+	union {
+		struct flow_key4 ipv4;
+		struct flow_key6 ipv6;
+	} key;
+};
+
+/* The "packet" that the restamp program is run on: 14 bytes are the least the kernel takes. */
+struct restamp_order {
+	__u8 ethernet[16];
+	__u32 generation;
+	__u32 count;
+};
+
+#endif

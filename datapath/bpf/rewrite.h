@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Step 5: the headers of a packet that goes on, as nf_core::action::Action::apply does it.
+ *
+ * Checksums are updated from the differences that stand in the entry (RFC 1624), never computed
+ * from the payload: a wrong checksum stays wrong. The two hooks differ only in the transport
+ * checksum. Under XDP it is complete. Under tc it may be partial, to be completed by the
+ * outgoing interface, and the kernel's helper knows; there the sum over the whole packet that some
+ * interfaces deliver (CHECKSUM_COMPLETE) has to follow as well.
+ */
+#ifndef HALFSPACE_REWRITE_H
+#define HALFSPACE_REWRITE_H
+
+#include "frame.h"
+#include "parse.h"
+
+/* One's complement sum of four 16-bit sums, folded. */
+static __always_inline __u16 fold(__u32 sum)
+{
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (sum & 0xffff) + (sum >> 16);
+}
+
+/* RFC 1624, equation 3: HC' = ~(~HC + ~m + m'). The high half that ~ sets is the same zero to one's
+ * complement, but keeps the sum from ever being a plain zero: the result is never 0xffff. */
+static __always_inline __u16 update(__u16 check, __u32 delta)
+{
+	__u64 sum = (__u64)~(__u32)check + delta;
+
+	return ~fold((__u32)sum + (__u32)(sum >> 32));
+}
+
+/* What lowering the first byte of a 16-bit word by one changes a sum by. */
+static __always_inline __u16 lowered(__u16 word)
+{
+	return fold(word - bpf_htons(0x0100) + (__u16)~word);
+}
+
+static __always_inline void rewrite_ethernet(const struct frame *frame,
+					     const struct adjacency *adjacency)
+{
+	struct ethhdr *ethernet = frame->data;
+
+	__builtin_memcpy(ethernet->h_dest, adjacency->dst_mac, ETH_ALEN);
+	__builtin_memcpy(ethernet->h_source, adjacency->src_mac, ETH_ALEN);
+}
+
+static __always_inline bool is_echo(const struct packet *packet)
+{
+	return packet->protocol == IPPROTO_ICMP || packet->protocol == IPPROTO_ICMPV6;
+}
+
+static __always_inline void rewrite_ports(const struct packet *packet,
+					  const struct rewrite *rewrite)
+{
+	if (is_echo(packet)) {
+		struct echo_header *echo = packet->transport;
+
+		/* One of the two is the identifier, the other zero. */
+		echo->id = rewrite->sport | rewrite->dport;
+	} else {
+		struct udphdr *ports = packet->transport; /* TCP's stand in the same place */
+
+		ports->source = rewrite->sport;
+		ports->dest = rewrite->dport;
+	}
+}
+
+static __always_inline __u32 check_at(const struct packet *packet)
+{
+	switch (packet->protocol) {
+	case IPPROTO_TCP:
+		return offsetof(struct tcp_header, check);
+	case IPPROTO_UDP:
+		return offsetof(struct udphdr, check);
+	default:
+		return offsetof(struct echo_header, check);
+	}
+}
+
+/* RFC 768: "An all zero transmitted checksum value means that the transmitter generated no
+ * checksum". */
+static __always_inline bool has_no_check(const struct packet *packet)
+{
+	struct udphdr *udp = packet->transport;
+
+	return packet->protocol == IPPROTO_UDP && udp->check == 0;
+}
+
+static __always_inline void fix_check_xdp(const struct frame *frame, const struct packet *packet,
+					  const struct rewrite *rewrite, __u32 pseudo)
+{
+	__u16 *check = packet->transport + check_at(packet);
+	__u16 sum;
+
+	/* True since the parse, but the verifier does not remember which protocol it was for. */
+	if ((void *)(check + 1) > frame->end)
+		return;
+	sum = update(*check, pseudo + rewrite->port_delta);
+	/* RFC 768: "If the computed checksum is zero, it is transmitted as all ones". */
+	if (packet->protocol == IPPROTO_UDP && sum == 0)
+		sum = 0xffff;
+	*check = sum;
+}
+
+/* Packet pointers are invalid afterwards. */
+static __always_inline void fix_check_tc(struct __sk_buff *skb, const struct packet *packet,
+					 const struct rewrite *rewrite, __u32 pseudo)
+{
+	__u64 udp = packet->protocol == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
+	__u32 at = packet->transport_at + check_at(packet);
+
+	/* ICMP's checksum, unlike ICMPv6's, covers no pseudo-header. */
+	if (packet->protocol != IPPROTO_ICMP)
+		bpf_l4_csum_replace(skb, at, 0, pseudo, BPF_F_PSEUDO_HDR | udp);
+	bpf_l4_csum_replace(skb, at, 0, rewrite->port_delta, udp);
+}
+
+/* `uncovered` is what the header changed by beyond what its own checksum made up for. */
+static __always_inline void fix_checks(void *context, const enum hook hook,
+				       const struct frame *frame, const struct packet *packet,
+				       const struct rewrite *rewrite, __u32 pseudo,
+				       __u32 uncovered)
+{
+	if (has_no_check(packet)) {
+		uncovered += rewrite->port_delta;
+	} else if (hook == HOOK_XDP) {
+		fix_check_xdp(frame, packet, rewrite, pseudo);
+	} else {
+		fix_check_tc(context, packet, rewrite, pseudo);
+		/* The helper takes the pseudo-header for one that a checksum of its own makes up
+		 * for, as IPv4's does: undo that for IPv6. (BPF_F_IPV6 would say so, but kernels
+		 * before 6.16 refuse it.) */
+	}
+	if (hook == HOOK_TC && uncovered)
+		bpf_csum_update(context, uncovered);
+}
+
+static __always_inline void rewrite4(void *context, const enum hook hook,
+				     const struct frame *frame, const struct packet *packet,
+				     const struct flow_value4 *value,
+				     const struct adjacency *adjacency)
+{
+	struct iphdr *ip = frame->data + ETH_HLEN;
+	__u16 *ttl = (void *)&ip->ttl; /* and the protocol */
+	const struct rewrite *rewrite = &value->rewrite;
+	__u32 pseudo = packet->protocol == IPPROTO_ICMP ? 0 : rewrite->address_delta;
+
+	rewrite_ethernet(frame, adjacency);
+	ip->check = update(ip->check, (__u32)rewrite->address_delta + lowered(*ttl));
+	ip->ttl -= 1;
+	ip->saddr = value->saddr;
+	ip->daddr = value->daddr;
+	rewrite_ports(packet, rewrite);
+	fix_checks(context, hook, frame, packet, rewrite, pseudo, 0);
+}
+
+static __always_inline void rewrite6(void *context, const enum hook hook,
+				     const struct frame *frame, const struct packet *packet,
+				     const struct flow_value6 *value,
+				     const struct adjacency *adjacency)
+{
+	struct ipv6hdr *ip = frame->data + ETH_HLEN;
+	__u16 *next_header = (void *)&ip->nexthdr; /* and the hop limit */
+	const struct rewrite *rewrite = &value->rewrite;
+	__u32 hop = *next_header;
+
+	rewrite_ethernet(frame, adjacency);
+	ip->hop_limit -= 1;
+	hop = (__u16)~hop + *next_header;
+	__builtin_memcpy(&ip->saddr, value->saddr, sizeof(value->saddr));
+	__builtin_memcpy(&ip->daddr, value->daddr, sizeof(value->daddr));
+	rewrite_ports(packet, rewrite);
+	fix_checks(context, hook, frame, packet, rewrite, rewrite->address_delta,
+		   rewrite->address_delta + hop);
+}
+
+#endif

@@ -1,0 +1,279 @@
+//! What goes over the API's socket, for the server and the client alike.
+//!
+//! Times are whole seconds; addresses are texts as the standard library writes them. A field may
+//! be added in a later release, so a client of its own should skip those it does not know.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// `GET /v1/status`: how the gateway is doing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Of the running program.
+    pub version: String,
+    /// Process id, in the daemon's own PID namespace.
+    pub pid: u32,
+    /// How long it has been running.
+    pub uptime_seconds: u64,
+    /// What moves packets.
+    pub datapath: DatapathStatus,
+    /// The desired state.
+    pub resources: ResourcesStatus,
+    /// Ports that are attached.
+    pub ports: Vec<PortStatus>,
+    /// Ports that the desired state wants and there is no interface of.
+    pub missing_ports: Vec<String>,
+    /// Ports that the desired state wants and that could not be attached.
+    pub failed_ports: Vec<FailedPort>,
+    /// Environments.
+    pub environments: EnvironmentCounts,
+    /// Flows.
+    pub flows: FlowCounts,
+    /// Next hops known or asked for.
+    pub neighbours: u64,
+    /// NAT gateways.
+    pub nat_gateways: Vec<TranslationStatus>,
+    /// Lambda bridges.
+    pub lambda_bridges: Vec<TranslationStatus>,
+}
+
+/// What moves packets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatapathStatus {
+    /// `ebpf` or `userspace`.
+    pub kind: String,
+    /// Why this one.
+    pub why: String,
+}
+
+/// The desired state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourcesStatus {
+    /// The document's file.
+    pub file: String,
+    /// Number of the state in force.
+    pub generation: u32,
+    /// Whether every flow has been looked at under that state.
+    pub settled: bool,
+    /// Seconds since the document was last read and found valid.
+    pub last_valid_seconds: u64,
+    /// What is wrong with the document as it stands, if that is not the state in force.
+    pub errors: Vec<String>,
+    /// What it allows but hardly means.
+    pub warnings: Vec<String>,
+}
+
+/// A port that is attached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortStatus {
+    /// The interface.
+    pub name: String,
+    /// Its index.
+    pub index: u32,
+    /// Its MAC address.
+    pub mac: String,
+    /// The largest IP packet it takes, in bytes.
+    pub mtu: u32,
+    /// Whether it is up and has a carrier.
+    pub up: bool,
+    /// What it is for: `uplink-main`, `subnet-blue` or `eni-web`.
+    pub role: String,
+    /// The hook it uses.
+    pub hook: String,
+    /// Why that one.
+    pub why: String,
+}
+
+/// A port that could not be attached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedPort {
+    /// The interface.
+    pub name: String,
+    /// Why.
+    pub error: String,
+}
+
+/// How many environments there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvironmentCounts {
+    /// Attached.
+    pub attached: u64,
+    /// Waiting for their bridge.
+    pub waiting: u64,
+}
+
+/// How many flows there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowCounts {
+    /// Tracked now.
+    pub current: u64,
+    /// Most that can be.
+    pub capacity: u64,
+}
+
+/// A function that leases ports.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TranslationStatus {
+    /// `nat-…` or `bridge-…`.
+    pub id: String,
+    /// Flows so far.
+    pub flows_total: u64,
+    /// Flows refused because no port was free.
+    pub port_allocation_errors_total: u64,
+    /// Flows that ended by being idle.
+    pub idle_timeouts_total: u64,
+    /// Ports leased now.
+    pub leased_ports: u64,
+    /// Ports resting before they are leased again.
+    pub quarantined_ports: u64,
+}
+
+/// Query of `GET /v1/flows`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FlowQuery {
+    /// The flow number to begin with: 0, or the last page's `next`.
+    pub from: u32,
+    /// Flows to look at, at most 1000; the page has fewer if some do not match.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// Only of this protocol: `tcp`, `udp`, `icmp`, `icmpv6`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    /// Only with this IP address somewhere, before or after translation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<std::net::IpAddr>,
+    /// Only over this interface.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port_name: Option<String>,
+    /// Only in this state: `opening`, `established`, `closing`, `time_wait`, `reset`, `datagrams`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+}
+
+/// `GET /v1/flows`: one page of the flow table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowPage {
+    /// Flows that match, by their number.
+    pub flows: Vec<Flow>,
+    /// Where the next page begins, unless this is the last. A page may be empty and not the last.
+    pub next: Option<u32>,
+}
+
+/// One tracked conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flow {
+    /// Its number in the flow table, free for another flow once this one has ended.
+    pub id: u32,
+    /// `tcp`, `udp`, `icmp` or `icmpv6`.
+    pub protocol: String,
+    /// Where it stands in its life.
+    pub state: String,
+    /// The way the first packet went.
+    pub forward: Leg,
+    /// The way back.
+    pub reverse: Leg,
+    /// Functions on its way, in their order: `nat`, `nlb`, `lambda_bridge`.
+    pub functions: Vec<String>,
+    /// How long ago it began, or was taken over by this process.
+    pub since_seconds: u64,
+    /// How long ago its last packet went through.
+    pub idle_seconds: u64,
+}
+
+/// One direction of a flow. Of ICMP echo, the port number of the side that asks is the echo
+/// identifier, the other's is 0.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leg {
+    /// The interface that packets come in by; its index if the interface is gone.
+    pub port: String,
+    /// The addresses they come in with.
+    pub received: Addresses,
+    /// The addresses they leave with.
+    pub sent: Addresses,
+    /// Packets so far.
+    pub packets: u64,
+    /// Bytes of IP packets so far.
+    pub bytes: u64,
+}
+
+/// Source and destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addresses {
+    /// Where packets come from.
+    pub source: SocketAddr,
+    /// Where they go.
+    pub destination: SocketAddr,
+}
+
+/// Body of `POST /v1/environments`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttachRequest {
+    /// The environment's id; left out: the interface's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment_id: Option<String>,
+    /// The bridge to attach it to.
+    pub lambda_bridge_id: String,
+    /// Its interface, in the gateway's network namespace.
+    pub port: String,
+}
+
+/// `GET /v1/environments`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvironmentList {
+    /// By id.
+    pub environments: Vec<Environment>,
+}
+
+/// One environment; also what `POST /v1/environments` answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    /// Its id.
+    pub environment_id: String,
+    /// The bridge it is behind.
+    pub lambda_bridge_id: String,
+    /// Its interface.
+    pub port: String,
+    /// `attached`, or `waiting` while the resource document has no such bridge.
+    pub state: String,
+}
+
+/// `GET /v1/targets`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetList {
+    /// By group and address.
+    pub targets: Vec<Target>,
+}
+
+/// One target of a target group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Its group.
+    pub target_group: String,
+    /// Address and port.
+    pub target: SocketAddr,
+    /// `initial`, `healthy`, `unhealthy` or `unused`, `ELBv2`'s words.
+    pub state: String,
+    /// Flows it has now.
+    pub active_flows: u64,
+    /// Flows it was ever given.
+    pub flows_total: u64,
+}
+
+/// Body of every answer that is no success.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// What went wrong.
+    pub error: ErrorDetail,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorDetail {
+    /// A code for programs, in EC2's manner: `InvalidEnvironmentID.NotFound`.
+    pub code: String,
+    /// A sentence for people.
+    pub message: String,
+}

@@ -1,0 +1,282 @@
+//! What is typed, and what comes back.
+//!
+//! | file | idea |
+//! | --- | --- |
+//! | `check` | both configuration files, without running anything |
+//! | `status`, `flows`, `targets`, `environment` | listings and orders, through the API |
+//! | `uninstall` | removing what a stopped gateway left |
+//! | `output` | tables, JSON, and a reader that closes its end |
+
+mod check;
+mod environment;
+mod flows;
+mod output;
+mod status;
+mod targets;
+mod uninstall;
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::api::client::{self, Client};
+use crate::config::node::Loaded;
+use crate::config::{Diagnostic, Flags, NodeConfig};
+use crate::run;
+
+/// How a command failed, for scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Exit {
+    Failure = 1,
+    Usage = 2,
+    Configuration = 3,
+    Unreachable = 4,
+    Refused = 5,
+}
+
+/// Names the socket of the running gateway.
+const SOCKET_VARIABLE: &str = "HALFSPACE_SOCKET";
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+const EXIT_STATUS: &str = "\
+Exit status:
+  0  done
+  1  failed
+  2  wrong usage
+  3  a configuration file is invalid
+  4  the gateway cannot be reached
+  5  the gateway refused";
+
+/// A network-function gateway: NAT gateways, load balancers and Lambda bridges with EC2's names and
+/// rules, on one flow-tracking core.
+#[derive(Debug, Parser)]
+#[command(name = "halfspace", version, after_help = EXIT_STATUS, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a gateway in the foreground
+    #[command(after_help = "\
+The gateway needs root, or CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_PERFMON.
+
+SIGTERM and SIGINT stop it; established flows go on in the kernel, and the next start takes them
+over. The resource document is read again every second; SIGHUP reads it at once.
+
+Settings: flags, then variables (HALFSPACE_LOG_LEVEL=debug), then the file, then defaults.
+
+Examples:
+  halfspace run --config /etc/halfspace/gateway.toml
+  halfspace run --config gateway.toml --log-format json --metrics-listen 0.0.0.0:9464")]
+    Run(Node),
+
+    /// Check both configuration files and say everything that is wrong
+    #[command(after_help = "\
+Every line names a file, a line, a column and the value's path, as compilers do. Warnings do not
+make a configuration invalid.
+
+Examples:
+  halfspace check --config gateway.toml
+  halfspace check --config gateway.toml --resources new.toml && mv new.toml resources.toml
+  halfspace check --config gateway.toml --json | jq '.errors[].message'")]
+    Check(check::Check),
+
+    /// Show how the running gateway is doing
+    #[command(after_help = "\
+Examples:
+  halfspace status
+  halfspace status --json | jq .flows.current")]
+    Status(Listing),
+
+    /// List the flows of the running gateway
+    #[command(after_help = "\
+The table is read page by page while it changes: a flow that begins or ends meanwhile may or may
+not be listed.
+
+Examples:
+  halfspace flows --limit 20
+  halfspace flows --protocol tcp --state established --address 10.0.1.5
+  halfspace flows --port-name eth1 --json | jq -r '.flows[].forward.sent.source'")]
+    Flows(flows::Flows),
+
+    /// List the targets of the load balancers and their health
+    #[command(after_help = "\
+Examples:
+  halfspace targets
+  halfspace targets --json | jq '.targets[] | select(.state == \"unhealthy\")'")]
+    Targets(Listing),
+
+    /// Attach and detach execution environments
+    #[command(subcommand, name = "env")]
+    Environment(environment::Environment),
+
+    /// Remove from the kernel what a stopped gateway left there
+    #[command(after_help = "\
+A stopped gateway leaves its programs and flow table in the kernel so that established flows go on.
+This removes them: links, maps, pins. Flows end. Records of environments stay, and are attached
+again by the next start.
+
+Examples:
+  halfspace uninstall --config /etc/halfspace/gateway.toml")]
+    Uninstall(Node),
+}
+
+/// The node's own settings.
+#[derive(Args, Debug)]
+struct Node {
+    /// The node's own settings
+    #[arg(long, value_name = "FILE", default_value = "/etc/halfspace/gateway.toml")]
+    config: PathBuf,
+
+    #[command(flatten)]
+    flags: Flags,
+}
+
+impl Node {
+    fn load(&self) -> Result<Loaded, Error> {
+        load(&self.config, &self.flags)
+    }
+}
+
+/// The settings of file, environment and flags.
+fn load(file: &Path, flags: &Flags) -> Result<Loaded, Error> {
+    // The client's variable is not a setting of the node, nor a misspelt one.
+    let environment = std::env::vars_os().filter(|(name, _)| name != SOCKET_VARIABLE);
+    NodeConfig::load(file, environment, flags).map_err(Error::Configuration)
+}
+
+/// Where the running gateway is.
+#[derive(Args, Debug)]
+struct Gateway {
+    /// Unix socket of the gateway's API [default: /run/halfspace/api.sock]
+    #[arg(long, value_name = "FILE", env = SOCKET_VARIABLE)]
+    socket: Option<PathBuf>,
+
+    /// The gateway's own settings, to take the socket from if it is not given
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Gateway {
+    async fn connect(&self) -> Result<Client, Error> {
+        let socket = match (&self.socket, &self.config) {
+            (Some(socket), _) => socket.clone(),
+            (None, Some(file)) => load(file, &Flags::default())?.config.api_socket(),
+            (None, None) => NodeConfig::default().api_socket(),
+        };
+        Ok(Client::connect(&socket).await?)
+    }
+}
+
+/// A listing without more to choose.
+#[derive(Args, Debug)]
+struct Listing {
+    #[command(flatten)]
+    gateway: Gateway,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Run(#[from] run::Error),
+    #[error("the configuration is invalid")]
+    Configuration(Vec<Diagnostic>),
+    #[error(transparent)]
+    Client(#[from] client::Error),
+    #[error(transparent)]
+    Uninstall(#[from] uninstall::Error),
+    #[error("cannot print: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl Error {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Configuration(_) | Self::Run(run::Error::Configuration(_)) => Exit::Configuration,
+            Self::Client(client::Error::Unreachable { .. } | client::Error::NoAnswer { .. }) => {
+                Exit::Unreachable
+            }
+            Self::Client(client::Error::Refused { .. }) => Exit::Refused,
+            Self::Run(_) | Self::Client(_) | Self::Uninstall(_) | Self::Output(_) => Exit::Failure,
+        }
+    }
+
+    fn diagnostics(&self) -> &[Diagnostic] {
+        match self {
+            Self::Configuration(diagnostics)
+            | Self::Run(run::Error::Configuration(diagnostics)) => diagnostics,
+            _ => &[],
+        }
+    }
+}
+
+/// Does what the command line says.
+#[must_use]
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(usage) => {
+            // Also `--help`, which ends with 0. A closed standard output is nobody to tell.
+            let _ = usage.print();
+            return if usage.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    match execute(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads has seen enough: `halfspace flows | head`.
+        Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            for diagnostic in error.diagnostics() {
+                eprintln!("error: {diagnostic}");
+            }
+            eprintln!("halfspace: {error}");
+            error.exit().into()
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<(), Error> {
+    match command {
+        Command::Run(node) => Ok(run::run(node.load()?)?),
+        Command::Check(check) => check.execute(),
+        Command::Uninstall(node) => uninstall::execute(&node.load()?.config),
+        Command::Status(listing) => ask(status::execute(&listing)),
+        Command::Flows(flows) => ask(flows.execute()),
+        Command::Targets(listing) => ask(targets::execute(&listing)),
+        Command::Environment(environment) => ask(environment.execute()),
+    }
+}
+
+/// Runs what talks to the gateway.
+fn ask(work: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

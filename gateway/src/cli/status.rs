@@ -1,0 +1,103 @@
+//! `halfspace status`.
+
+use super::{Error, Listing, output};
+use crate::api::types::{Status, TranslationStatus};
+
+pub(super) async fn execute(listing: &Listing) -> Result<(), Error> {
+    let status = listing.gateway.connect().await?.status().await?;
+    if listing.json {
+        output::json(&status)?;
+    } else {
+        print(&status)?;
+    }
+    Ok(())
+}
+
+fn print(status: &Status) -> std::io::Result<()> {
+    let mut table = output::table(&[]);
+    let resources = &status.resources;
+    let settled = if resources.settled { "" } else { ", flows still being looked at" };
+    let document = if resources.errors.is_empty() { "valid" } else { "INVALID, see below" };
+    let (flows, environments) = (&status.flows, &status.environments);
+    for (name, value) in [
+        (
+            "gateway",
+            format!(
+                "halfspace {}, pid {}, up {}",
+                status.version,
+                status.pid,
+                output::seconds(status.uptime_seconds)
+            ),
+        ),
+        ("data path", format!("{} ({})", status.datapath.kind, status.datapath.why)),
+        ("resources", format!("{}, {document}", resources.file)),
+        ("generation", format!("{}{settled}", resources.generation)),
+        ("flows", format!("{} of {}", flows.current, flows.capacity)),
+        ("neighbours", status.neighbours.to_string()),
+        (
+            "environments",
+            format!("{} attached, {} waiting", environments.attached, environments.waiting),
+        ),
+    ] {
+        table.add_row([name, &value]);
+    }
+    output::print(&table)?;
+    ports(status)?;
+    translations("NAT GATEWAY", &status.nat_gateways)?;
+    translations("LAMBDA BRIDGE", &status.lambda_bridges)?;
+    for (word, texts) in [("error", &resources.errors), ("warning", &resources.warnings)] {
+        for text in texts {
+            output::line(format_args!("\n{word}: {text}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn ports(status: &Status) -> std::io::Result<()> {
+    let mut table = output::table(&["PORT", "ROLE", "STATE", "HOOK", "MAC", "MTU"]);
+    output::align_right(&mut table, &[5]);
+    for port in &status.ports {
+        let state = if port.up { "up" } else { "down" };
+        let mtu = port.mtu.to_string();
+        table.add_row([&port.name, &port.role, state, &port.hook, &port.mac, &mtu]);
+    }
+    for port in &status.failed_ports {
+        table.add_row([&port.name, "", &format!("failed: {}", port.error)]);
+    }
+    for name in &status.missing_ports {
+        table.add_row([name, "", "missing"]);
+    }
+    section(&table)
+}
+
+fn translations(heading: &str, all: &[TranslationStatus]) -> std::io::Result<()> {
+    let mut table = output::table(&[
+        heading,
+        "FLOWS",
+        "PORT ALLOCATION ERRORS",
+        "IDLE TIMEOUTS",
+        "LEASED PORTS",
+        "QUARANTINED",
+    ]);
+    output::align_right(&mut table, &[1, 2, 3, 4, 5]);
+    for it in all {
+        table.add_row([
+            it.id.clone(),
+            it.flows_total.to_string(),
+            it.port_allocation_errors_total.to_string(),
+            it.idle_timeouts_total.to_string(),
+            it.leased_ports.to_string(),
+            it.quarantined_ports.to_string(),
+        ]);
+    }
+    section(&table)
+}
+
+/// Prints a table that has rows, apart from what is before it.
+fn section(table: &comfy_table::Table) -> std::io::Result<()> {
+    if table.row_count() == 0 {
+        return Ok(());
+    }
+    output::line("")?;
+    output::print(table)
+}

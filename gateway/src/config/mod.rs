@@ -1,0 +1,25 @@
+//! Configuration: two files, read in two ways.
+//!
+//! The node's own bootstrap, `gateway.toml` ([`node`]), says how this process runs: sizes,
+//! directories, logs. It is layered: defaults, the file, the environment, flags. The resource
+//! document ([`document`]) says what the gateway is to do, in EC2's words. It is read whole, the
+//! same on every node, and nothing overrides any of it.
+//!
+//! Neither takes a key it does not know, and whatever is wrong in either is a [`Diagnostic`] that
+//! names the file, the line and the value.
+
+mod diagnostic;
+pub mod document;
+mod flags;
+mod locate;
+pub mod node;
+mod shape;
+mod source;
+
+pub use diagnostic::Diagnostic;
+pub use document::ResourceFile;
+pub use flags::Flags;
+pub use node::NodeConfig;
+
+#[cfg(test)]
+mod samples;

@@ -1,0 +1,125 @@
+//! The samples in `configs/`: each loads as a user would load it, and says what it says it does.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use nf_core::id::Generation;
+use nf_core::vpc::{PortRole, RouteTarget, Snapshot, SubnetIx};
+
+use super::node::{FlowCapacity, HookChoice};
+use super::{Flags, NodeConfig, ResourceFile};
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs")
+}
+
+/// The configuration and snapshot of a sample. Neither errors nor warnings are accepted.
+fn sample(name: &str) -> (NodeConfig, Snapshot) {
+    let file = directory().join(name).join("gateway.toml");
+    let loaded = NodeConfig::load(&file, [], &Flags::default())
+        .unwrap_or_else(|errors| panic!("{errors:#?}"));
+    let resources =
+        ResourceFile::read(&loaded.config.resources).unwrap_or_else(|errors| panic!("{errors:#?}"));
+    let snapshot = resources.snapshot(Generation(1)).unwrap_or_else(|errors| panic!("{errors:#?}"));
+    assert_eq!(resources.warnings(&snapshot), []);
+    (loaded.config, snapshot)
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect(text)
+}
+
+fn segment(snapshot: &Snapshot, port: &str) -> SubnetIx {
+    match snapshot.port_role(port) {
+        Some(PortRole::Segment(subnet)) => subnet,
+        other => panic!("{port} is {other:?}"),
+    }
+}
+
+/// The Elastic IP address that packets from a segment to `destination` leave with, through a NAT
+/// gateway.
+fn leaves_as(snapshot: &Snapshot, port: &str, destination: &str) -> Option<IpAddr> {
+    let destination = ip(destination);
+    let Some(RouteTarget::Eni(eni)) = snapshot.route(segment(snapshot, port), destination) else {
+        return None;
+    };
+    let (_, gateway) = snapshot.nat_gateways().find(|(_, gateway)| gateway.eni == eni)?;
+    let out = snapshot.route(gateway.subnet, destination);
+    assert!(matches!(out, Some(RouteTarget::InternetGateway(_))), "{out:?}");
+    let mut addresses = gateway.addresses.iter();
+    addresses.find(|it| it.private_ip.is_ipv4() == destination.is_ipv4())?.public_ip
+}
+
+#[test]
+fn every_sample_is_tested_here() {
+    let mut names: Vec<_> = std::fs::read_dir(directory())
+        .expect("the samples are in the repository")
+        .map(|entry| entry.expect("readable").file_name().into_string().expect("UTF-8"))
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, ["lambda-bridge", "load-balancer", "two-interface", "two-tenants"]);
+}
+
+#[test]
+fn the_two_interface_sample_leads_the_lan_out_by_its_elastic_ip_addresses() {
+    let (config, snapshot) = sample("two-interface");
+    let mut defaults = NodeConfig::default();
+    defaults.resources.clone_from(&config.resources);
+    assert_eq!(config, defaults, "the sample shows the defaults");
+
+    let lan = snapshot.subnet(segment(&snapshot, "lan0"));
+    assert_eq!(lan.router_v4().to_string(), "10.0.1.1");
+    assert_eq!(lan.router_v6().map(|it| it.to_string()).as_deref(), Some("fd00:10:0:1::1"));
+    assert_eq!(leaves_as(&snapshot, "lan0", "8.8.8.8"), Some(ip("203.0.113.10")));
+    assert_eq!(leaves_as(&snapshot, "lan0", "2001:4860::8888"), Some(ip("2001:db8:1::10")));
+    assert_eq!(snapshot.own_addresses().count(), 2);
+    let Some(PortRole::Uplink(uplink)) = snapshot.port_role("wan0") else { panic!("no uplink") };
+    assert_eq!(snapshot.uplink(uplink).next_hop(ip("8.8.8.8")), Some(ip("203.0.113.1")));
+}
+
+#[test]
+fn the_load_balancer_sample_leads_from_its_public_address_to_three_targets() {
+    let (_, snapshot) = sample("load-balancer");
+    let (_, balancer) = snapshot.load_balancers().next().expect("one load balancer");
+    let (eni, private) = snapshot.public_address(ip("203.0.113.80")).expect("associated");
+    assert_eq!(balancer.nodes[0].eni, eni);
+    assert_eq!(private, ip("10.0.0.5"), "the first free address after the NAT gateway's");
+    let listener = balancer.listener(nf_core::tuple::Protocol::Tcp, 80).expect("TCP port 80");
+    let targets = &snapshot.target_group(listener.target_group).targets;
+    let targets: Vec<_> = targets.iter().map(|it| (it.ip, it.port, it.weight)).collect();
+    assert_eq!(
+        targets,
+        [(ip("10.0.1.10"), 8080, 1), (ip("10.0.1.11"), 8080, 2), (ip("10.0.1.12"), 8081, 1),]
+    );
+    assert_eq!(leaves_as(&snapshot, "web0", "8.8.8.8"), Some(ip("203.0.113.81")));
+}
+
+#[test]
+fn the_lambda_bridge_sample_has_one_managed_interface_and_a_way_out() {
+    let (config, snapshot) = sample("lambda-bridge");
+    assert_eq!(FlowCapacity::try_from(2_000_000), Ok(config.flows));
+    let bridge = snapshot.bridge(snapshot.bridge_by_id("bridge-orders").expect("declared"));
+    let eni = snapshot.eni(bridge.eni);
+    assert_eq!(eni.addresses().collect::<Vec<_>>(), [ip("10.0.1.100"), ip("fd00:c:0:1::100")]);
+    let nat = snapshot.nat_gateways().next().expect("one NAT gateway").1.eni;
+    assert_eq!(snapshot.route(bridge.subnet, ip("8.8.8.8")), Some(RouteTarget::Eni(nat)));
+    assert_eq!(snapshot.route(bridge.subnet, ip("10.0.1.50")), Some(RouteTarget::Local));
+    let database = snapshot.eni_at(bridge.vpc, ip("10.0.1.50")).expect("declared");
+    assert_eq!(snapshot.port_role("db0"), Some(PortRole::Eni(database)));
+}
+
+#[test]
+fn the_two_tenants_sample_tells_equal_addresses_apart() {
+    let (config, snapshot) = sample("two-tenants");
+    assert_eq!(config.hook_of("wan0"), HookChoice::Xdp);
+    assert_eq!(config.hook_of("red0"), HookChoice::Tc);
+    let (red, blue) = (segment(&snapshot, "red0"), segment(&snapshot, "blue0"));
+    let (red, blue) = (snapshot.subnet(red), snapshot.subnet(blue));
+    assert_eq!((red.cidr, red.ipv6_cidr), (blue.cidr, blue.ipv6_cidr));
+    assert_ne!(red.vpc, blue.vpc);
+    assert_eq!(leaves_as(&snapshot, "red0", "8.8.8.8"), Some(ip("203.0.113.11")));
+    assert_eq!(leaves_as(&snapshot, "blue0", "8.8.8.8"), Some(ip("203.0.113.12")));
+    assert_eq!(leaves_as(&snapshot, "blue0", "2001:4860::8888"), Some(ip("2001:db8:1::12")));
+    let (server, _) = snapshot.public_address(ip("203.0.113.13")).expect("associated");
+    assert_eq!(snapshot.port_role("blue1"), Some(PortRole::Eni(server)));
+}

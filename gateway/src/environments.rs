@@ -1,0 +1,428 @@
+//! Execution environments: attached to a bridge and detached from it while the gateway runs.
+//!
+//! What is attached is known in three places. The worker's engine has the port, the data path its
+//! links, and a small [`record`] in the state directory lets the next process attach the
+//! environment again. This file keeps the three together, and is the one that answers who is
+//! there.
+//!
+//! Every id is in one [`State`]. An operation takes the id for itself first (`Busy`), so two
+//! requests about one environment never interleave, while those about others run side by side.
+
+mod id;
+pub mod record;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ::datapath::{AttachError, Attached, HookWish};
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use nf_core::engine::EnvironmentError;
+use nf_core::id::PortId;
+use nf_core::time::Time;
+use nf_core::vpc::Snapshot;
+
+pub use id::{EnvironmentId, MalformedId};
+pub use record::Record;
+
+use crate::config::NodeConfig;
+use crate::links::{self, Link, Links};
+use crate::ports::hook_wish;
+use crate::worker::{self, Worker};
+
+/// Why an environment was not attached or detached.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such interface.
+    #[error(
+        "there is no interface '{0}' in the gateway's network namespace: create it, or move it there"
+    )]
+    NoInterface(Box<str>),
+    /// The engine refused it.
+    #[error(transparent)]
+    Refused(#[from] EnvironmentError),
+    /// The data path refused the interface.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// Nothing of that id is attached.
+    #[error("environment '{0}' is not attached")]
+    NotFound(EnvironmentId),
+    /// Another request about it is under way.
+    #[error("another request about environment '{0}' is under way: try again")]
+    Busy(EnvironmentId),
+    /// Its record could not be written or removed.
+    #[error("cannot {action} {path}: {error}")]
+    Record {
+        /// What was attempted.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        error: io::Error,
+    },
+    /// The kernel does not tell of its interfaces.
+    #[error("cannot look interfaces up: {0}")]
+    Links(#[source] io::Error),
+    /// The worker is gone.
+    #[error(transparent)]
+    Stopped(#[from] worker::Stopped),
+}
+
+/// An environment, for listings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Environment {
+    /// Its id.
+    pub id: EnvironmentId,
+    /// The bridge it is behind.
+    pub bridge: Box<str>,
+    /// Its interface.
+    pub port: Box<str>,
+    /// The interface as it was last seen, if it is attached. An environment waits if the resource
+    /// document has lost its bridge while the gateway was not running.
+    pub link: Option<Link>,
+}
+
+/// Where an id stands.
+#[derive(Clone, Debug)]
+enum State {
+    /// Some request works on it.
+    Busy,
+    /// It is in the engine and the data path.
+    Attached { bridge: Box<str>, link: Link },
+    /// It has a record and an interface, but could not be attached.
+    Waiting(Record),
+}
+
+/// All environments.
+#[derive(Debug)]
+pub struct Environments {
+    directory: PathBuf,
+    config: Arc<NodeConfig>,
+    states: DashMap<EnvironmentId, State>,
+    lost: AtomicU64,
+}
+
+impl Environments {
+    /// None yet; records go to `environments` in the state directory.
+    #[must_use]
+    pub fn new(config: Arc<NodeConfig>) -> Self {
+        Self {
+            directory: config.state_dir.join("environments"),
+            config,
+            states: DashMap::new(),
+            lost: AtomicU64::new(0),
+        }
+    }
+
+    /// Attaches what the records say, before the worker runs. Returns how many are attached.
+    ///
+    /// A record whose interface is gone is removed: the environment ended while nobody looked. One
+    /// that cannot be attached for another reason waits until that has changed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Record`] if the directory cannot be made or read.
+    pub fn restore(&self, worker: &mut Worker, links: &Links) -> Result<usize, Error> {
+        let records = record::read_all(&self.directory).map_err(|error| Error::Record {
+            action: "read",
+            path: self.directory.clone(),
+            error,
+        })?;
+        let mut restored = 0;
+        for record in records {
+            let id = record.environment_id.clone();
+            let Some(link) = links.named(&record.port).filter(|link| record.is_of(link)) else {
+                self.forget(&id, &record.port);
+                continue;
+            };
+            let hook = hook_wish(&self.config, &record.port);
+            match attach(worker, &id, &record.lambda_bridge_id, link, hook) {
+                Ok(_) => {
+                    restored += 1;
+                    let bridge = record.lambda_bridge_id.into();
+                    self.states.insert(id, State::Attached { bridge, link: link.clone() });
+                }
+                Err(error) => {
+                    tracing::warn!(environment = %id, %error, "environment waits");
+                    self.states.insert(id, State::Waiting(record));
+                }
+            }
+        }
+        Ok(restored)
+    }
+
+    /// Attaches an environment.
+    ///
+    /// Once begun this has to be driven to its end: a caller that may give up waiting runs it as
+    /// a task of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]; nothing has changed.
+    pub async fn attach(
+        &self,
+        worker: &worker::Handle,
+        id: EnvironmentId,
+        bridge: Box<str>,
+        port: Box<str>,
+    ) -> Result<Environment, Error> {
+        let taken = match self.states.entry(id.clone()) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(State::Busy);
+                Taken { states: &self.states, id: &id, back_to: None }
+            }
+            Entry::Occupied(occupied) if matches!(occupied.get(), State::Busy) => {
+                return Err(Error::Busy(id));
+            }
+            Entry::Occupied(_) => {
+                return Err(EnvironmentError::Exists(id.as_str().into()).into());
+            }
+        };
+        let name = port.clone();
+        let link = blocking(move || links::find(&name)).await.map_err(Error::Links)?;
+        let link = link.ok_or_else(|| Error::NoInterface(port.clone()))?;
+
+        let attached = self.attach_on(worker, &id, &bridge, &link).await?;
+
+        let record = Record::new(id.clone(), &bridge, &link);
+        let directory = self.directory.clone();
+        if let Err(error) = blocking(move || record.write(&directory)).await {
+            let port = link.id;
+            worker.call(move |worker, now| detach(worker, now, port)).await?;
+            return Err(self.record_error("write", &id, error));
+        }
+        tracing::info!(
+            environment = %id, %bridge, %port, hook = %attached.hook, why = %attached.why,
+            "environment attached"
+        );
+        taken.leave(State::Attached { bridge: bridge.clone(), link: link.clone() });
+        Ok(Environment { id, bridge, port, link: Some(link) })
+    }
+
+    /// Detaches an environment; its flows end. Has to be driven to its end, as [`Self::attach`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`], [`Error::Busy`], or [`Error::Record`] if its record is still there: the
+    /// environment is no longer attached then, but a restarted gateway would attach it.
+    pub async fn detach(&self, worker: &worker::Handle, id: &EnvironmentId) -> Result<(), Error> {
+        let taken = self.take(id)?;
+        if let Some(State::Attached { link, .. }) = &taken.back_to {
+            let port = link.id;
+            worker.call(move |worker, now| detach(worker, now, port)).await?;
+        }
+        taken.remove();
+        let (directory, of) = (self.directory.clone(), id.clone());
+        let removed = blocking(move || record::remove(&directory, &of)).await;
+        removed.map_err(|error| self.record_error("remove", id, error))?;
+        tracing::info!(environment = %id, "environment detached");
+        Ok(())
+    }
+
+    /// Brings environments in line with the interfaces there are: one whose interface has vanished
+    /// is detached and its record removed; one whose MAC address or MTU has changed is attached
+    /// anew, which ends its flows; one that waits is tried again if `snapshot` has its bridge.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stopped`].
+    pub async fn follow(
+        &self,
+        worker: &worker::Handle,
+        links: &Links,
+        snapshot: &Snapshot,
+    ) -> Result<(), Error> {
+        for id in self.out_of_line(links, snapshot) {
+            // One that is busy now is looked at again with the next beat.
+            let Ok(taken) = self.take(&id) else { continue };
+            let (bridge, port) = match &taken.back_to {
+                Some(State::Attached { bridge, link }) => {
+                    let port = link.id;
+                    worker.call(move |worker, now| detach(worker, now, port)).await?;
+                    (bridge.clone(), link.clone().name)
+                }
+                Some(State::Waiting(record)) => {
+                    (record.lambda_bridge_id.as_str().into(), record.port.as_str().into())
+                }
+                Some(State::Busy) | None => continue,
+            };
+            let same = |link: &&Link| taken.back_to.as_ref().is_some_and(|was| was.is_of(link));
+            let Some(link) = links.named(&port).filter(same) else {
+                taken.remove();
+                self.forget(&id, &port);
+                continue;
+            };
+            match self.attach_on(worker, &id, &bridge, link).await {
+                Ok(_) => {
+                    tracing::info!(environment = %id, %port, "environment attached again");
+                    taken.leave(State::Attached { bridge, link: link.clone() });
+                }
+                Err(error @ Error::Stopped(_)) => return Err(error),
+                Err(error) => {
+                    if matches!(taken.back_to, Some(State::Attached { .. })) {
+                        tracing::warn!(environment = %id, %error, "environment waits");
+                    }
+                    taken.leave(State::Waiting(Record::new(id.clone(), &bridge, link)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All environments that no request works on, by id.
+    #[must_use]
+    pub fn list(&self) -> Vec<Environment> {
+        let mut all: Vec<_> = self
+            .states
+            .iter()
+            .filter_map(|entry| {
+                let id = entry.key().clone();
+                Some(match entry.value() {
+                    State::Busy => return None,
+                    State::Attached { bridge, link } => Environment {
+                        id,
+                        bridge: bridge.clone(),
+                        port: link.name.clone(),
+                        link: Some(link.clone()),
+                    },
+                    State::Waiting(record) => Environment {
+                        id,
+                        bridge: record.lambda_bridge_id.as_str().into(),
+                        port: record.port.as_str().into(),
+                        link: None,
+                    },
+                })
+            })
+            .collect();
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        all
+    }
+
+    /// Environments whose interface vanished under them, so far.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Those that something has to be done about.
+    fn out_of_line(&self, links: &Links, snapshot: &Snapshot) -> Vec<EnvironmentId> {
+        self.states
+            .iter()
+            .filter(|entry| match entry.value() {
+                State::Busy => false,
+                State::Attached { link, .. } => {
+                    links.get(link.id).is_none_or(|now| !now.same_port(link))
+                }
+                State::Waiting(record) => {
+                    snapshot.bridge_by_id(&record.lambda_bridge_id).is_some()
+                        || links.named(&record.port).is_none_or(|link| !record.is_of(link))
+                }
+            })
+            .map(|entry| entry.key().clone())
+            .collect()
+    }
+
+    async fn attach_on(
+        &self,
+        worker: &worker::Handle,
+        id: &EnvironmentId,
+        bridge: &str,
+        link: &Link,
+    ) -> Result<Attached, Error> {
+        let (id, bridge, link) = (id.clone(), Box::<str>::from(bridge), link.clone());
+        let hook = hook_wish(&self.config, &link.name);
+        worker.call(move |worker, _| attach(worker, &id, &bridge, &link, hook)).await?
+    }
+
+    /// Takes an id that is there for one operation.
+    fn take<'a>(&'a self, id: &'a EnvironmentId) -> Result<Taken<'a>, Error> {
+        let mut state = self.states.get_mut(id).ok_or_else(|| Error::NotFound(id.clone()))?;
+        if matches!(*state, State::Busy) {
+            return Err(Error::Busy(id.clone()));
+        }
+        let back_to = Some(std::mem::replace(&mut *state, State::Busy));
+        Ok(Taken { states: &self.states, id, back_to })
+    }
+
+    /// An environment's interface has vanished: so has the environment.
+    fn forget(&self, id: &EnvironmentId, port: &str) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(environment = %id, port, "the environment's interface is gone: detached");
+        if let Err(error) = record::remove(&self.directory, id) {
+            tracing::error!(environment = %id, %error, "cannot remove the environment's record");
+        }
+    }
+
+    fn record_error(&self, action: &'static str, id: &EnvironmentId, error: io::Error) -> Error {
+        Error::Record { action, path: record::path(&self.directory, id), error }
+    }
+}
+
+impl State {
+    /// Whether the environment, as it was, had this interface.
+    fn is_of(&self, link: &Link) -> bool {
+        match self {
+            Self::Attached { link: was, .. } => was.is(link),
+            Self::Waiting(record) => record.is_of(link),
+            Self::Busy => false,
+        }
+    }
+}
+
+/// An id that one operation has for itself. Dropped without another word, everything is as before.
+struct Taken<'a> {
+    states: &'a DashMap<EnvironmentId, State>,
+    id: &'a EnvironmentId,
+    /// What it was; `None` if it was not there.
+    back_to: Option<State>,
+}
+
+impl Taken<'_> {
+    fn leave(mut self, state: State) {
+        self.back_to = Some(state);
+    }
+
+    fn remove(mut self) {
+        self.back_to = None;
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        match self.back_to.take() {
+            Some(state) => drop(self.states.insert(self.id.clone(), state)),
+            None => drop(self.states.remove(self.id)),
+        }
+    }
+}
+
+/// Attaches on the worker: the engine first, because it knows whether the port is free.
+fn attach(
+    worker: &mut Worker,
+    id: &EnvironmentId,
+    bridge: &str,
+    link: &Link,
+    hook: HookWish,
+) -> Result<Attached, Error> {
+    let Worker { engine, datapath } = worker;
+    engine.attach_environment(id.as_str(), bridge, link.port_info(), datapath.fast_path())?;
+    datapath.attach(link.id, &link.name, hook).map_err(|error| {
+        engine.remove_port(worker::now(), link.id, datapath.fast_path());
+        error.into()
+    })
+}
+
+fn detach(worker: &mut Worker, now: Time, port: PortId) {
+    let Worker { engine, datapath } = worker;
+    engine.remove_port(now, port, datapath.fast_path());
+    datapath.detach(port);
+}
+
+/// Runs what waits for the kernel or a disk where it holds nobody up.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}

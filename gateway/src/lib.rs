@@ -1,0 +1,32 @@
+//! The halfspace binary: configuration, wiring, API, metrics, demo.
+//!
+//! It is a library with a thin `main`, so that tests reach every part.
+//!
+//! | module | idea |
+//! | --- | --- |
+//! | `cli` | what is typed, and what comes back |
+//! | `run` | assembly of a gateway, in order, and its stop |
+//! | `worker` | the thread that owns engine and data path |
+//! | `control` | what follows the resource document and the interfaces |
+//! | `resources` | the desired state, from the document to a snapshot |
+//! | `links`, `ports` | interfaces there are, ports that are wanted |
+//! | `environments` | attached and detached at run time |
+//! | `functions` | NAT gateway, load balancer, bridge |
+//! | `api`, `metrics` | what the gateway tells of itself |
+//! | `config` | both configuration files |
+//! | `privileges`, `logging` | the process itself |
+
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod environments;
+pub mod functions;
+pub mod links;
+pub mod logging;
+pub mod metrics;
+pub mod ports;
+pub mod privileges;
+pub mod resources;
+pub mod run;
+pub mod worker;

@@ -1,0 +1,73 @@
+//! What the gateway tells monitoring: `/metrics`, `/healthz`, `/readyz`.
+//!
+//! Nothing is counted here. Engine, data path and control side count for themselves; a scrape
+//! takes one [`sample`] of them all, on the worker between two batches of packets, and a fresh
+//! [`page`] is made of it. So a resource that is gone from the document is gone from the page, and
+//! between scrapes there is nothing to keep up.
+//!
+//! | file | idea |
+//! | --- | --- |
+//! | `sample` | everything that is told, at one moment |
+//! | `page` | names, help texts and labels |
+//! | `process` | the process itself, as `/proc` tells of it |
+
+mod page;
+mod process;
+mod sample;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use tokio::time::timeout;
+
+use crate::control::Shared;
+use crate::worker::Stopped;
+
+/// How long a healthy worker may take for a job.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Of the text format.
+const CONTENT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The pages over what the control side shares.
+pub fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(healthy))
+        .route("/readyz", get(ready))
+        .with_state(shared)
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    match sample::take(&shared).await {
+        Ok(sample) => ([(CONTENT_TYPE, CONTENT)], page::render(&sample)).into_response(),
+        Err(stopped) => unavailable(stopped),
+    }
+}
+
+async fn healthy(State(shared): State<Arc<Shared>>) -> Response {
+    match timeout(PATIENCE, shared.worker.call(|_, _| ())).await {
+        Ok(Ok(())) => "ok\n".into_response(),
+        Ok(Err(stopped)) => unavailable(stopped),
+        Err(_) => unavailable("the packet worker does not answer"),
+    }
+}
+
+async fn ready(State(shared): State<Arc<Shared>>) -> Response {
+    match timeout(PATIENCE, shared.unready()).await {
+        Ok(Ok(None)) => "ready\n".into_response(),
+        Ok(Ok(Some(why))) => unavailable(why),
+        Ok(Err(Stopped)) => unavailable(Stopped),
+        Err(_) => unavailable("the packet worker does not answer"),
+    }
+}
+
+fn unavailable(why: impl std::fmt::Display) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response()
+}

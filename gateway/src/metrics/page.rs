@@ -1,0 +1,390 @@
+//! The page: names, help texts and labels.
+//!
+//! Names follow Prometheus' conventions: our prefix, base units, `_total` on what only grows. The
+//! values of every label come from a fixed list or from the resource document, never from packets,
+//! so that nobody can make the page grow by sending some.
+
+use std::fmt::Write as _;
+
+use metrics::{
+    Counter, Gauge, Label, counter, describe_counter, describe_gauge, gauge, with_local_recorder,
+};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use nf_core::engine::Counters;
+use nf_core::pipeline::FlowEnd;
+use nf_core::translator::RealmUsage;
+use nf_core::verdict::{Drop, FastDrop, Punt};
+use nlb::{TargetState, TargetView};
+
+use super::process::Process;
+use super::sample::{Control, Core, Sample};
+
+const TARGET_STATES: [TargetState; 4] =
+    [TargetState::Initial, TargetState::Healthy, TargetState::Unhealthy, TargetState::Unused];
+
+/// The sample in Prometheus' text format.
+pub(super) fn render(sample: &Sample) -> String {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    with_local_recorder(&recorder, || {
+        control(&sample.control);
+        datapath(&sample.core);
+        engine(&sample.core.counters);
+        flows(&sample.core);
+        translations(&NAT_GATEWAY, &sample.core.nat_gateways);
+        translations(&BRIDGE, &sample.core.bridges);
+        targets(&sample.core.targets);
+        process(&sample.process, sample.control.started);
+    });
+    let mut page = handle.render();
+    if let Some(seconds) = sample.process.cpu_seconds {
+        cpu_seconds(&mut page, seconds);
+    }
+    page
+}
+
+/// Written by hand, because the counters of the crate are whole numbers: rates of this one would
+/// be 0 most of the time and 1 now and then.
+fn cpu_seconds(page: &mut String, seconds: f64) {
+    const NAME: &str = "process_cpu_seconds_total";
+    const HELP: &str = "Total user and system CPU time spent in seconds.";
+    // Writing to a string cannot fail.
+    let _ = writeln!(page, "# HELP {NAME} {HELP}\n# TYPE {NAME} counter\n{NAME} {seconds}");
+}
+
+/// A counter with its help text, without labels.
+fn count(name: &'static str, help: &'static str, value: u64) {
+    counted(name, help).with(Vec::new(), value);
+}
+
+/// A gauge with its help text, without labels.
+fn level(name: &'static str, help: &'static str, value: impl IntoGauge) {
+    leveled(name, help).with(Vec::new(), value);
+}
+
+/// A counter whose help text is told.
+struct Counted(&'static str);
+
+fn counted(name: &'static str, help: &'static str) -> Counted {
+    describe_counter!(name, help);
+    Counted(name)
+}
+
+impl Counted {
+    fn with(&self, labels: Vec<Label>, value: u64) {
+        let counter: Counter = counter!(self.0, labels);
+        counter.absolute(value);
+    }
+}
+
+/// A gauge whose help text is told.
+struct Leveled(&'static str);
+
+fn leveled(name: &'static str, help: &'static str) -> Leveled {
+    describe_gauge!(name, help);
+    Leveled(name)
+}
+
+impl Leveled {
+    fn with(&self, labels: Vec<Label>, value: impl IntoGauge) {
+        let gauge: Gauge = gauge!(self.0, labels);
+        gauge.set(value.into_gauge());
+    }
+}
+
+/// What a gauge can show.
+trait IntoGauge {
+    fn into_gauge(self) -> f64;
+}
+
+impl IntoGauge for f64 {
+    fn into_gauge(self) -> f64 {
+        self
+    }
+}
+
+impl IntoGauge for bool {
+    fn into_gauge(self) -> f64 {
+        f64::from(u8::from(self))
+    }
+}
+
+impl IntoGauge for u64 {
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 of anything there is")]
+    fn into_gauge(self) -> f64 {
+        self as f64
+    }
+}
+
+fn label(name: &'static str, value: &str) -> Label {
+    Label::new(name, value.to_owned())
+}
+
+fn control(control: &Control) {
+    leveled("halfspace_build_info", "1; the labels say which build runs and on what data path.")
+        .with(
+            vec![
+                Label::from_static_parts("version", env!("CARGO_PKG_VERSION")),
+                Label::from_static_parts("datapath", control.datapath),
+            ],
+            true,
+        );
+    level(
+        "halfspace_ports_attached",
+        "Ports of the resource document that are attached.",
+        control.ports_attached,
+    );
+    level(
+        "halfspace_ports_missing",
+        "Ports of the resource document that there is no interface of.",
+        control.ports_missing,
+    );
+    level(
+        "halfspace_ports_failed",
+        "Ports of the resource document that could not be attached.",
+        control.ports_failed,
+    );
+    level(
+        "halfspace_environments_attached",
+        "Environments that are attached to a bridge.",
+        control.environments_attached,
+    );
+    level(
+        "halfspace_environments_waiting",
+        "Environments that wait until the resource document has their bridge again.",
+        control.environments_waiting,
+    );
+    count(
+        "halfspace_environments_lost_total",
+        "Environments that were detached because their interface vanished.",
+        control.environments_lost,
+    );
+    let reads = counted(
+        "halfspace_config_reads_total",
+        "Readings of the resource document, by whether it was valid.",
+    );
+    reads.with(vec![label("result", "valid")], control.valid_reads);
+    reads.with(vec![label("result", "invalid")], control.invalid_reads);
+    level(
+        "halfspace_config_valid",
+        "Whether the resource document was valid when it was last read.",
+        control.document_valid,
+    );
+    level(
+        "halfspace_config_last_valid_timestamp_seconds",
+        "When the resource document was last read and found valid.",
+        control.last_valid,
+    );
+}
+
+fn datapath(core: &Core) {
+    let Some(statistics) = &core.statistics else { return };
+    let packets = counted(
+        "halfspace_fastpath_packets_total",
+        "Packets that came in by any port, by what the fast path did. A super-packet is one.",
+    );
+    let verdict = |verdict, reason| vec![label("verdict", verdict), label("reason", reason)];
+    packets.with(verdict("forwarded", "flow"), statistics.forwarded);
+    packets.with(verdict("passed", "host"), statistics.passed);
+    packets.with(verdict("tapped", "host"), statistics.tapped);
+    for (reason, value) in Punt::ALL.iter().zip(statistics.punted) {
+        packets.with(verdict("punted", reason.label()), value);
+    }
+    for (reason, value) in FastDrop::ALL.iter().zip(statistics.dropped) {
+        packets.with(verdict("dropped", reason.label()), value);
+    }
+    count(
+        "halfspace_fastpath_lost_events_total",
+        "TCP flags that went through but could not be told of, because the punt ring was full.",
+        statistics.lost_events,
+    );
+    count(
+        "halfspace_fastpath_failed_transmits_total",
+        "Frames of user space's own that could not be sent.",
+        statistics.failed_transmits,
+    );
+    count(
+        "halfspace_fastpath_failed_updates_total",
+        "Changes of the fast path's tables that failed.",
+        statistics.failed_updates,
+    );
+}
+
+fn engine(counters: &Counters) {
+    let received = counted(
+        "halfspace_engine_received_packets_total",
+        "Packets handed to user space, by why the fast path did.",
+    );
+    for (reason, value) in Punt::ALL.iter().zip(counters.punts) {
+        received.with(vec![label("reason", reason.label())], value);
+    }
+    count(
+        "halfspace_engine_originated_packets_total",
+        "Packets that functions sent of their own accord, such as health checks.",
+        counters.originated,
+    );
+    let packets = counted(
+        "halfspace_engine_packets_total",
+        "Packets received or originated by user space that have met their end, by which.",
+    );
+    let verdict = |verdict, reason| vec![label("verdict", verdict), label("reason", reason)];
+    packets.with(verdict("forwarded", "flow"), counters.forwarded);
+    packets.with(verdict("consumed", "gateway"), counters.consumed);
+    for (reason, value) in Drop::ALL.iter().zip(counters.dropped) {
+        packets.with(verdict("dropped", reason.label()), value);
+    }
+    level(
+        "halfspace_engine_waiting_packets",
+        "Packets that wait until their next hop is known.",
+        counters.packets_waiting(),
+    );
+    count(
+        "halfspace_engine_answers_total",
+        "Answers the gateway gave itself: RST, ICMP errors, echo replies, ARP, NDP.",
+        counters.answers,
+    );
+    count(
+        "halfspace_engine_solicitations_total",
+        "ARP and NDP questions the gateway asked.",
+        counters.solicitations,
+    );
+}
+
+fn flows(core: &Core) {
+    level("halfspace_flows", "Flows that are tracked.", core.flows);
+    level("halfspace_flows_capacity", "Most flows there can be.", core.flow_capacity);
+    let counters = &core.counters;
+    count("halfspace_flows_created_total", "Flows that were set up.", counters.flows_created);
+    count(
+        "halfspace_flows_recovered_total",
+        "Flows of an earlier process that were taken over.",
+        counters.flows_recovered,
+    );
+    count(
+        "halfspace_flows_revalidated_total",
+        "Flows that were looked at under a new desired state and go on.",
+        counters.flows_revalidated,
+    );
+    let ended = counted("halfspace_flows_ended_total", "Flows that have ended, by how.");
+    for (end, value) in FlowEnd::ALL.iter().zip(counters.flows_ended) {
+        ended.with(vec![label("how", end.label())], value);
+    }
+    level("halfspace_neighbours", "Next hops that are known or asked for.", core.neighbours);
+    level(
+        "halfspace_snapshot_generation",
+        "Number of the desired state in force; it grows with every change.",
+        u64::from(core.generation),
+    );
+    level(
+        "halfspace_snapshot_settled",
+        "Whether every flow has been looked at under the desired state in force.",
+        core.settled,
+    );
+}
+
+/// Names and words for a function that leases ports.
+struct Translation {
+    label: &'static str,
+    flows: (&'static str, &'static str),
+    errors: (&'static str, &'static str),
+    idle: (&'static str, &'static str),
+    leased: (&'static str, &'static str),
+    quarantined: (&'static str, &'static str),
+}
+
+const NAT_GATEWAY: Translation = Translation {
+    label: "nat_gateway_id",
+    flows: ("halfspace_nat_gateway_flows_total", "Flows that a NAT gateway has translated."),
+    errors: (
+        "halfspace_nat_gateway_port_allocation_errors_total",
+        "Flows that a NAT gateway refused because no port was free toward their destination.",
+    ),
+    idle: (
+        "halfspace_nat_gateway_idle_timeouts_total",
+        "Flows of a NAT gateway that ended by being idle.",
+    ),
+    leased: ("halfspace_nat_gateway_leased_ports", "Ports that a NAT gateway has leased."),
+    quarantined: (
+        "halfspace_nat_gateway_quarantined_ports",
+        "Ports of a NAT gateway that rest before they are leased again.",
+    ),
+};
+
+const BRIDGE: Translation = Translation {
+    label: "lambda_bridge_id",
+    flows: ("halfspace_lambda_bridge_flows_total", "Flows that a Lambda bridge has translated."),
+    errors: (
+        "halfspace_lambda_bridge_port_allocation_errors_total",
+        "Flows that a Lambda bridge refused because no port was free toward their destination.",
+    ),
+    idle: (
+        "halfspace_lambda_bridge_idle_timeouts_total",
+        "Flows of a Lambda bridge that ended by being idle.",
+    ),
+    leased: ("halfspace_lambda_bridge_leased_ports", "Ports that a Lambda bridge has leased."),
+    quarantined: (
+        "halfspace_lambda_bridge_quarantined_ports",
+        "Ports of a Lambda bridge that rest before they are leased again.",
+    ),
+};
+
+fn translations(names: &Translation, all: &[(String, RealmUsage)]) {
+    let flows = counted(names.flows.0, names.flows.1);
+    let errors = counted(names.errors.0, names.errors.1);
+    let idle = counted(names.idle.0, names.idle.1);
+    let leased = leveled(names.leased.0, names.leased.1);
+    let quarantined = leveled(names.quarantined.0, names.quarantined.1);
+    for (id, usage) in all {
+        let labels = || vec![label(names.label, id)];
+        flows.with(labels(), usage.flows_total);
+        errors.with(labels(), usage.port_allocation_errors_total);
+        idle.with(labels(), usage.idle_timeouts_total);
+        leased.with(labels(), usage.leases as u64);
+        quarantined.with(labels(), usage.quarantined as u64);
+    }
+}
+
+fn targets(all: &[TargetView]) {
+    let states =
+        leveled("halfspace_target_state", "1 for the state that a target is in, 0 for the others.");
+    let active = leveled("halfspace_target_active_flows", "Flows that a target has.");
+    let total = counted("halfspace_target_flows_total", "Flows that a target was ever given.");
+    for view in all {
+        let labels = || {
+            vec![
+                label("target_group", &view.group.to_string()),
+                label("target", &view.target.to_string()),
+            ]
+        };
+        for state in TARGET_STATES {
+            let mut labels = labels();
+            labels.push(label("state", state.as_str()));
+            states.with(labels, state == view.state);
+        }
+        active.with(labels(), view.active_flows);
+        total.with(labels(), view.flows_total);
+    }
+}
+
+fn process(process: &Process, started: f64) {
+    if let Some(value) = process.resident_bytes {
+        level("process_resident_memory_bytes", "Resident memory size in bytes.", value);
+    }
+    if let Some(value) = process.virtual_bytes {
+        level("process_virtual_memory_bytes", "Virtual memory size in bytes.", value);
+    }
+    if let Some(value) = process.open_fds {
+        level("process_open_fds", "Number of open file descriptors.", value);
+    }
+    if let Some(value) = process.max_fds {
+        level("process_max_fds", "Maximum number of open file descriptors.", value);
+    }
+    if let Some(value) = process.threads {
+        level("process_threads", "Number of threads.", value);
+    }
+    level(
+        "process_start_time_seconds",
+        "Start time of the process since unix epoch in seconds.",
+        started,
+    );
+}

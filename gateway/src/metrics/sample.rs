@@ -1,0 +1,119 @@
+//! Everything that is told, at one moment.
+
+use std::time::UNIX_EPOCH;
+
+use ::datapath::Statistics;
+use lambda_bridge::LambdaBridge;
+use nat::Nat;
+use nf_core::engine::Counters;
+use nf_core::translator::RealmUsage;
+use nlb::{Nlb, TargetView};
+
+use super::process::Process;
+use crate::control::Shared;
+use crate::worker::{Stopped, Worker};
+
+/// Everything that is told.
+#[derive(Debug)]
+pub(super) struct Sample {
+    pub(super) core: Core,
+    pub(super) control: Control,
+    pub(super) process: Process,
+}
+
+/// What the worker's thread knows.
+#[derive(Debug, Default)]
+pub(super) struct Core {
+    /// `None` if the kernel's counters cannot be read.
+    pub(super) statistics: Option<Statistics>,
+    pub(super) counters: Counters,
+    pub(super) flows: u64,
+    pub(super) flow_capacity: u64,
+    pub(super) neighbours: u64,
+    pub(super) generation: u32,
+    pub(super) settled: bool,
+    pub(super) nat_gateways: Vec<(String, RealmUsage)>,
+    pub(super) bridges: Vec<(String, RealmUsage)>,
+    pub(super) targets: Vec<TargetView>,
+}
+
+/// What the control side knows.
+#[derive(Debug, Default)]
+pub(super) struct Control {
+    pub(super) datapath: &'static str,
+    /// Seconds since 1970.
+    pub(super) started: f64,
+    pub(super) ports_attached: u64,
+    pub(super) ports_missing: u64,
+    pub(super) ports_failed: u64,
+    pub(super) environments_attached: u64,
+    pub(super) environments_waiting: u64,
+    pub(super) environments_lost: u64,
+    pub(super) valid_reads: u64,
+    pub(super) invalid_reads: u64,
+    /// Whether the document is valid as it was last read.
+    pub(super) document_valid: bool,
+    /// Seconds since 1970.
+    pub(super) last_valid: f64,
+}
+
+/// Takes a sample.
+///
+/// # Errors
+///
+/// [`Stopped`]
+pub(super) async fn take(shared: &Shared) -> Result<Sample, Stopped> {
+    let core = shared.worker.call(|worker, _| Core::of(worker)).await?;
+    Ok(Sample { core, control: Control::of(shared), process: Process::now() })
+}
+
+impl Core {
+    fn of(worker: &mut Worker) -> Self {
+        let Worker { engine, datapath } = worker;
+        let nat: Option<&Nat> = engine.function_as();
+        let bridge: Option<&LambdaBridge> = engine.function_as();
+        let nlb: Option<&Nlb> = engine.function_as();
+        Self {
+            statistics: datapath.statistics().ok(),
+            counters: engine.counters().clone(),
+            flows: engine.flow_count() as u64,
+            flow_capacity: engine.flow_capacity() as u64,
+            neighbours: engine.neighbour_count() as u64,
+            generation: engine.generation().0,
+            settled: engine.is_settled(),
+            nat_gateways: nat.map_or_else(Vec::new, |nat| by_id(nat.usage())),
+            bridges: bridge.map_or_else(Vec::new, |bridge| by_id(bridge.usage())),
+            targets: nlb.map_or_else(Vec::new, Nlb::targets),
+        }
+    }
+}
+
+fn by_id<'a, K: ToString + 'a>(
+    usage: impl Iterator<Item = (&'a K, RealmUsage)>,
+) -> Vec<(String, RealmUsage)> {
+    usage.map(|(id, usage)| (id.to_string(), usage)).collect()
+}
+
+impl Control {
+    fn of(shared: &Shared) -> Self {
+        let report = shared.report.load();
+        let environments = shared.environments.list();
+        let attached = environments.iter().filter(|it| it.link.is_some()).count();
+        let started = shared.facts.started.1.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (valid_reads, invalid_reads) = report.resources.reads();
+        Self {
+            datapath: shared.facts.datapath,
+            started: started.as_secs_f64(),
+            ports_attached: report.ports.attached().count() as u64,
+            ports_missing: report.ports.missing().len() as u64,
+            ports_failed: report.ports.failed().len() as u64,
+            environments_attached: attached as u64,
+            environments_waiting: (environments.len() - attached) as u64,
+            environments_lost: shared.environments.lost(),
+            valid_reads,
+            invalid_reads,
+            document_valid: report.resources.errors().is_empty(),
+            last_valid: report.resources.last_valid_timestamp(),
+        }
+    }
+}

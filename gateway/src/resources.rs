@@ -1,0 +1,219 @@
+//! The desired state on its way from the resource document to the engine.
+//!
+//! The whole document is read on a fixed beat, changed or not: the work is always the same, and a
+//! change can neither be missed nor come as a surprise to code that seldom runs. Only when what it
+//! says differs from the state in force does a new generation begin.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use nf_core::id::Generation;
+use nf_core::vpc::Snapshot;
+
+use crate::config::{Diagnostic, ResourceFile};
+
+/// A document that is valid.
+#[derive(Debug)]
+pub struct Valid {
+    /// What it says.
+    pub snapshot: Snapshot,
+    /// What it allows but hardly means.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Reads the document.
+///
+/// # Errors
+///
+/// Everything that is wrong with it.
+pub fn read(file: &Path, generation: Generation) -> Result<Valid, Vec<Diagnostic>> {
+    let document = ResourceFile::read(file)?;
+    let snapshot = document.snapshot(generation)?;
+    let warnings = document.warnings(&snapshot);
+    Ok(Valid { snapshot, warnings })
+}
+
+/// The document and the state in force.
+#[derive(Clone, Debug)]
+pub struct Resources {
+    file: PathBuf,
+    in_force: Arc<Snapshot>,
+    warnings: Vec<Diagnostic>,
+    /// What is wrong with the document as it was last read.
+    errors: Vec<Diagnostic>,
+    valid_reads: u64,
+    invalid_reads: u64,
+    last_valid: (Instant, SystemTime),
+}
+
+impl Resources {
+    /// The state that a first reading of `file` brought.
+    #[must_use]
+    pub fn new(file: PathBuf, Valid { snapshot, warnings }: Valid) -> Self {
+        let this = Self {
+            file,
+            in_force: Arc::new(snapshot),
+            warnings,
+            errors: Vec::new(),
+            valid_reads: 1,
+            invalid_reads: 0,
+            last_valid: (Instant::now(), SystemTime::now()),
+        };
+        this.log_warnings();
+        this
+    }
+
+    /// Reads the document again. Returns whether a new state is in force now, which the engine has
+    /// to be given. An invalid document changes nothing; it is logged when it first is so, and
+    /// whenever what is wrong with it changes.
+    pub async fn reload(&mut self) -> bool {
+        let (file, generation) = (self.file.clone(), self.in_force.generation().next());
+        let reading = tokio::task::spawn_blocking(move || read(&file, generation)).await;
+        match reading {
+            Ok(Ok(valid)) => self.take_over(valid),
+            Ok(Err(errors)) => {
+                self.refuse(errors);
+                false
+            }
+            Err(error) => {
+                self.invalid_reads += 1;
+                tracing::error!(%error, "cannot read the resource document");
+                false
+            }
+        }
+    }
+
+    fn take_over(&mut self, Valid { snapshot, warnings }: Valid) -> bool {
+        self.valid_reads += 1;
+        self.last_valid = (Instant::now(), SystemTime::now());
+        if !std::mem::take(&mut self.errors).is_empty() {
+            tracing::info!(file = %self.file.display(), "the resource document is valid again");
+        }
+        if snapshot.same_resources(&self.in_force) {
+            // The lines may have moved.
+            self.warnings = warnings;
+            return false;
+        }
+        self.in_force = Arc::new(snapshot);
+        self.warnings = warnings;
+        self.log_warnings();
+        true
+    }
+
+    fn refuse(&mut self, errors: Vec<Diagnostic>) {
+        self.invalid_reads += 1;
+        if errors == self.errors {
+            return;
+        }
+        tracing::error!(
+            file = %self.file.display(), errors = errors.len(),
+            generation = %self.in_force.generation(),
+            "the resource document is invalid: the old state stays in force"
+        );
+        for diagnostic in &errors {
+            tracing::error!("{diagnostic}");
+        }
+        self.errors = errors;
+    }
+
+    fn log_warnings(&self) {
+        for diagnostic in &self.warnings {
+            tracing::warn!("{diagnostic}");
+        }
+    }
+
+    /// The document's file.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// The state in force.
+    #[must_use]
+    pub const fn in_force(&self) -> &Arc<Snapshot> {
+        &self.in_force
+    }
+
+    /// What the document allows but hardly means.
+    #[must_use]
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
+    }
+
+    /// What is wrong with the document as it was last read; empty if the state in force is what
+    /// it says.
+    #[must_use]
+    pub fn errors(&self) -> &[Diagnostic] {
+        &self.errors
+    }
+
+    /// How often the document was read and found valid, and how often not.
+    #[must_use]
+    pub const fn reads(&self) -> (u64, u64) {
+        (self.valid_reads, self.invalid_reads)
+    }
+
+    /// How long ago the document was last found valid.
+    #[must_use]
+    pub fn last_valid(&self) -> Duration {
+        self.last_valid.0.elapsed()
+    }
+
+    /// The same as seconds since 1970.
+    #[must_use]
+    pub fn last_valid_timestamp(&self) -> f64 {
+        self.last_valid.1.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const ONE: &str = "[[vpc]]\nvpc_id = \"vpc-a\"\ncidr_block = \"10.0.0.0/16\"\n";
+    const TWO: &str = "[[vpc]]\nvpc_id = \"vpc-b\"\ncidr_block = \"10.0.0.0/16\"\n";
+
+    #[tokio::test]
+    async fn only_a_document_that_says_something_else_begins_a_generation() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("resources.toml");
+        fs::write(&file, ONE).unwrap();
+        let mut resources = Resources::new(file.clone(), read(&file, Generation(7)).unwrap());
+
+        fs::write(&file, format!("# Only a comment.\n{ONE}")).unwrap();
+        assert!(!resources.reload().await);
+        assert_eq!(resources.in_force().generation(), Generation(7));
+
+        fs::write(&file, TWO).unwrap();
+        assert!(resources.reload().await);
+        assert_eq!(resources.in_force().generation(), Generation(8));
+        assert_eq!(resources.in_force().vpcs().next().unwrap().1.id.to_string(), "vpc-b");
+        assert!(!resources.reload().await);
+        assert_eq!(resources.reads(), (4, 0));
+    }
+
+    #[tokio::test]
+    async fn an_invalid_or_missing_document_leaves_the_old_state_in_force() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("resources.toml");
+        fs::write(&file, ONE).unwrap();
+        let mut resources = Resources::new(file.clone(), read(&file, Generation(1)).unwrap());
+
+        fs::write(&file, "[[vpc]]\ncidr = 1\n").unwrap();
+        assert!(!resources.reload().await);
+        assert_eq!(resources.errors()[0].line, Some(2));
+        fs::remove_file(&file).unwrap();
+        assert!(!resources.reload().await);
+        assert_eq!(resources.errors().len(), 1);
+        assert_eq!(resources.in_force().generation(), Generation(1));
+        assert_eq!(resources.reads(), (1, 2));
+
+        fs::write(&file, TWO).unwrap();
+        assert!(resources.reload().await);
+        assert!(resources.errors().is_empty());
+        assert_eq!(resources.in_force().generation(), Generation(2));
+    }
+}

@@ -1,0 +1,21 @@
+//! The `halfspace` binary between real programs: curl, nginx, dig, iperf3, ping and traceroute, in
+//! network namespaces that each test makes for itself and takes away again.
+//!
+//! One file a subject. A scenario is a function of the data path; `on_each_datapath!` makes a test
+//! of it for the kernel's and for user space's, and most scenarios go through both address
+//! families. Tests that need root or BPF say so and are skipped without; see
+//! [`halfspace_testbed::ready`].
+
+#[macro_use]
+mod harness;
+
+mod bad_input;
+mod bridge;
+mod chain;
+mod nat;
+mod nlb;
+mod ports;
+mod restart;
+mod shared_uplink;
+mod snapshots;
+mod xdp;

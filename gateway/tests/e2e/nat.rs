@@ -1,0 +1,304 @@
+//! The NAT gateway: what programs behind it can do, what the internet sees of them, and what
+//! happens when ports run out, flows fall silent or packets are too large.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use halfspace_testbed::programs::{Echo, Nginx};
+
+use crate::harness::{
+    Datapath, Family, Flow, Gateway, LAN, NameServer, Office, converse, curl, datagram_socket,
+    eventually, seen_by, url,
+};
+
+on_each_datapath!(
+    curl_reaches_the_internet_as_the_elastic_ip_address,
+    dig_and_datagrams_reach_the_internet_as_the_elastic_ip_address,
+    ping_is_translated_and_answered_by_the_gateway_too,
+    traceroute_shows_the_gateway_and_the_routers_behind_it,
+    one_port_serves_every_destination_at_the_same_time,
+    ports_that_run_out_toward_one_destination_are_counted_and_others_go_on,
+    idle_flows_expire_and_late_tcp_draws_a_reset,
+    a_large_download_arrives_whole_and_never_comes_to_user_space,
+    a_datagram_to_a_closed_port_is_refused,
+    senders_learn_the_mtu_of_the_path,
+);
+
+fn curl_reaches_the_internet_as_the_elastic_ip_address(datapath: Datapath) {
+    let office = Office::open("nat-curl", datapath);
+    for family in Family::BOTH {
+        let server = family.server_at(80);
+        let nginx = Nginx::start(&office.internet, &[server], "$remote_addr").unwrap();
+        let output = curl(&office.client, &[&url(server, "/")]);
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(output.stdout, family.public.to_string());
+
+        let flows = office.gateway.flows();
+        let flow = flows.iter().find(|flow| flow.forward.received.destination == server).unwrap();
+        assert_eq!((flow.protocol.as_str(), &flow.functions[..]), ("tcp", &["nat".to_owned()][..]));
+        assert_eq!((flow.forward.port.as_str(), flow.reverse.port.as_str()), (LAN, "wan0"));
+        assert_eq!(flow.forward.received.source.ip(), family.client);
+        assert_eq!(flow.forward.sent.destination, server);
+        assert_eq!(flow.reverse.sent.destination, flow.forward.received.source);
+        assert_eq!(nginx.clients(), [flow.forward.sent.source], "as nginx logged it");
+    }
+}
+
+fn dig_and_datagrams_reach_the_internet_as_the_elastic_ip_address(datapath: Datapath) {
+    let office = Office::open("nat-dig", datapath);
+    for family in Family::BOTH {
+        let names = NameServer::start(&office.internet, family.server_at(53));
+        let server = format!("@{}", family.server);
+        for transport in ["+notcp", "+tcp"] {
+            let ask = ["dig", "+short", "+tries=1", "+time=5", transport, &server];
+            let output = office.client.run(ask.iter().chain(&["host.example", "A"])).unwrap();
+            assert_eq!(output.stdout, "192.0.2.53\n", "{transport}");
+        }
+        let askers: Vec<_> = names.askers().iter().map(|asker| asker.ip()).collect();
+        assert_eq!(askers, [family.public; 2]);
+
+        let echo = Echo::start(&office.internet, family.server_at(7)).unwrap();
+        let socket =
+            datagram_socket(&office.client, family.client_at(40_000), family.server_at(7));
+        let seen = seen_by(&socket, "first").unwrap();
+        assert_eq!(seen.ip(), family.public);
+        assert_eq!(seen_by(&socket, &"long ".repeat(200)).unwrap(), seen, "the same flow");
+        assert_eq!(echo.peers(), [seen; 2]);
+    }
+}
+
+fn ping_is_translated_and_answered_by_the_gateway_too(datapath: Datapath) {
+    let office = Office::open("nat-ping", datapath);
+    for family in Family::BOTH {
+        for target in [family.server, family.lan_router] {
+            let ping = ["ping", "-c3", "-i0.1", "-W5", &target.to_string()];
+            let output = office.client.run(ping).unwrap();
+            assert!(output.stdout.contains("3 received, 0% packet loss"), "{output:?}");
+        }
+        let flows = office.gateway.flows();
+        let flow =
+            flows.iter().find(|it| it.forward.received.destination.ip() == family.server).unwrap();
+        assert_eq!(flow.protocol, if family.client.is_ipv4() { "icmp" } else { "icmpv6" });
+        assert_eq!(flow.forward.sent.source.ip(), family.public);
+        assert_eq!((flow.forward.packets, flow.reverse.packets), (3, 3));
+        // From outside the gateway's own address answers; the Elastic IP address is nobody's to
+        // ping, for only flows from inside use it.
+        let ping = ["ping", "-c1", "-W5", &family.uplink.to_string()];
+        office.internet.run(ping).unwrap();
+        let ping = ["ping", "-c1", "-W1", &family.public.to_string()];
+        assert!(office.internet.run(ping).is_err());
+    }
+}
+
+fn traceroute_shows_the_gateway_and_the_routers_behind_it(datapath: Datapath) {
+    let office = Office::open("nat-trace", datapath);
+    let _far = office.far_side(1500);
+    for family in Family::BOTH {
+        for probes in ["--udp", "--icmp"] {
+            let target = family.far_server.to_string();
+            let trace = ["traceroute", "-n", "-q1", "-N1", "-w5", "-m5", probes, &target];
+            let output = office.client.run(trace).unwrap();
+            let hops: Vec<_> = output
+                .stdout
+                .lines()
+                .skip(1)
+                .filter_map(|line| line.split_whitespace().nth(1))
+                .collect();
+            let expected = [family.lan_router, family.router, family.far_server];
+            assert_eq!(hops, expected.map(|hop| hop.to_string()), "{probes}: {}", output.stdout);
+        }
+    }
+}
+
+fn one_port_serves_every_destination_at_the_same_time(datapath: Datapath) {
+    let mut office = Office::lay_out("nat-reuse", datapath);
+    office.gateway.start(&Office::resources("port_range = [20000, 20000]", ""));
+    for family in Family::BOTH {
+        let servers = [family.server_at(7), family.other_server_at(7), family.server_at(8)];
+        let echoes = servers.map(|server| Echo::start(&office.internet, server).unwrap());
+        let sockets = servers.map(|server| {
+            let local = family.client_at(30_000 + server.port());
+            let local = if server.ip() == family.server { local } else { family.client_at(31_000) };
+            datagram_socket(&office.client, local, server)
+        });
+        let mut streams = servers.map(|server| converse(&office.client, server).unwrap());
+        for (socket, stream) in sockets.iter().zip(&mut streams) {
+            assert_eq!(seen_by(socket, "udp").unwrap().to_string(), at_20000(&family));
+            assert_eq!(stream.seen_as.to_string(), at_20000(&family));
+        }
+        // All of them at the same time, and each hears its own.
+        for (number, (socket, stream)) in sockets.iter().zip(&mut streams).enumerate() {
+            seen_by(socket, &format!("datagram {number}")).unwrap();
+            stream.echo(&format!("stream {number}")).unwrap();
+        }
+        drop(echoes);
+    }
+}
+
+fn at_20000(family: &Family) -> String {
+    SocketAddr::new(family.public, 20_000).to_string()
+}
+
+fn ports_that_run_out_toward_one_destination_are_counted_and_others_go_on(datapath: Datapath) {
+    let mut office = Office::lay_out("nat-ports", datapath);
+    office.gateway.start(&Office::resources("port_range = [20000, 20003]", ""));
+    for (round, family) in Family::BOTH.iter().enumerate() {
+        let (full, other) = (family.server_at(7), family.other_server_at(7));
+        let _echoes = [full, other].map(|server| Echo::start(&office.internet, server).unwrap());
+        let sockets: Vec<_> = (0..5)
+            .map(|n| datagram_socket(&office.client, family.client_at(40_000 + n), full))
+            .collect();
+        let ports: BTreeSet<_> =
+            sockets[..4].iter().map(|socket| seen_by(socket, "?").unwrap().port()).collect();
+        assert_eq!(ports, (20_000..=20_003).collect());
+
+        sockets[4].set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        assert_eq!(seen_by(&sockets[4], "?").unwrap_err().kind(), ErrorKind::WouldBlock);
+        let refused = 1 + round as u64;
+        let of_gateway = [("nat_gateway_id", "nat-office")];
+        let errors = "halfspace_nat_gateway_port_allocation_errors_total";
+        assert_eq!(office.gateway.count(errors, &of_gateway), refused);
+        assert_eq!(office.gateway.engine_drops("port_allocation"), refused);
+
+        // The four go on, and so does the same client toward another destination.
+        for socket in &sockets[..4] {
+            seen_by(socket, "again").unwrap();
+        }
+        let socket = datagram_socket(&office.client, family.client_at(40_004), other);
+        assert_eq!(seen_by(&socket, "?").unwrap().ip(), family.public);
+    }
+}
+
+fn idle_flows_expire_and_late_tcp_draws_a_reset(datapath: Datapath) {
+    let mut office = Office::lay_out("nat-idle", datapath);
+    let idle = "tcp_idle_timeout_seconds = 2\nudp_idle_timeout_seconds = 2";
+    office.gateway.start(&Office::resources(idle, ""));
+    let echoes = Family::BOTH.map(|it| Echo::start(&office.internet, it.server_at(7)).unwrap());
+    let mut streams =
+        Family::BOTH.map(|family| converse(&office.client, family.server_at(7)).unwrap());
+    let datagrams = |port| {
+        Family::BOTH.map(|family| {
+            datagram_socket(&office.client, family.client_at(port), family.server_at(7))
+        })
+    };
+    let (silent, busy) = (datagrams(40_000), datagrams(40_001));
+    let first_seen = [&silent, &busy].map(|sockets| {
+        sockets.each_ref().map(|socket| seen_by(socket, "first").unwrap())
+    });
+    for stream in &mut streams {
+        stream.echo("first").unwrap();
+    }
+    let is_busy = |flow: &Flow| flow.forward.received.source.port() == 40_001;
+    eventually("all but the busy flows to expire", || {
+        for (socket, seen) in busy.iter().zip(first_seen[1]) {
+            assert_eq!(seen_by(socket, "still here").unwrap(), seen, "the flow goes on");
+        }
+        office.gateway.flows().iter().all(is_busy)
+    });
+    let idle_ended = [("how", "idle")];
+    assert_eq!(office.gateway.count("halfspace_flows_ended_total", &idle_ended), 4);
+    assert_eq!(office.gateway.count("halfspace_nat_gateway_idle_timeouts_total", &[]), 4);
+
+    for stream in &mut streams {
+        let error = stream.echo("too late").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+    }
+    assert_eq!(office.gateway.engine_drops("no_flow"), 2);
+    for (socket, before) in silent.iter().zip(first_seen[0]) {
+        let seen = seen_by(socket, "anew").unwrap();
+        assert_ne!(seen, before, "the released port rests");
+    }
+    drop(echoes);
+}
+
+/// What looks like noise: a multiplicative generator's bytes, so that a segment out of its place
+/// would show.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut next = || {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        (state >> 56) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+fn a_large_download_arrives_whole_and_never_comes_to_user_space(datapath: Datapath) {
+    let office = Office::open("nat-bulk", datapath);
+    let content = noise(50_000_000);
+    let file = office.bed.dir().join("download");
+    for family in Family::BOTH {
+        let server = family.server_at(80);
+        let nginx = Nginx::start(&office.internet, &[server], "").unwrap();
+        nginx.publish("noise", &content).unwrap();
+        let before = Handled::by(&office.gateway);
+        let output = curl(
+            &office.client,
+            &["--output", file.to_str().unwrap(), &url(server, "/files/noise")],
+        );
+        let after = Handled::by(&office.gateway);
+        assert!(output.status.success(), "{output:?}");
+        assert!(fs::read(&file).unwrap() == content, "the content differs");
+
+        // A super-packet has 64 KiB at most, and is counted as one by the data path.
+        let forwarded = after.forwarded - before.forwarded;
+        assert!(forwarded >= content.len() as u64 / 65_536, "{forwarded} packets");
+        // The SYN, and ARP or NDP on both links; TCP's flags come as events, not as packets.
+        let punted = after.punted - before.punted;
+        assert!(punted <= 16, "{punted} packets came to user space, {forwarded} did not");
+        let flow = office.gateway.flows();
+        let flow = flow.iter().find(|it| it.forward.received.destination == server).unwrap();
+        assert!(flow.reverse.bytes > content.len() as u64, "{flow:?}");
+    }
+}
+
+/// Counters of the fast path.
+struct Handled {
+    forwarded: u64,
+    punted: u64,
+}
+
+impl Handled {
+    fn by(gateway: &Gateway) -> Self {
+        let count =
+            |verdict| gateway.count("halfspace_fastpath_packets_total", &[("verdict", verdict)]);
+        Self { forwarded: count("forwarded"), punted: count("punted") }
+    }
+}
+
+fn a_datagram_to_a_closed_port_is_refused(datapath: Datapath) {
+    let office = Office::open("nat-refused", datapath);
+    for family in Family::BOTH {
+        let socket =
+            datagram_socket(&office.client, family.client_at(40_000), family.server_at(9));
+        let error = seen_by(&socket, "anybody?").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
+    }
+    assert_eq!(office.gateway.flows().len(), 2);
+}
+
+fn senders_learn_the_mtu_of_the_path(datapath: Datapath) {
+    let mut office = Office::lay_out("nat-mtu", datapath);
+    let far = office.far_side(1300);
+    office.gateway.namespace.ip(["link set wan0 mtu 1400"]).unwrap();
+    office.internet.ip(["link set eth0 mtu 1400"]).unwrap();
+    office.gateway.start(&Office::resources("", ""));
+    for family in Family::BOTH {
+        // TCP first, which has to find out by itself: its super-packets must become segments that
+        // fit the gateway's own link, then a router's that knows only the gateway.
+        let far_server = SocketAddr::new(family.far_server, 7);
+        let _echo = Echo::start(&far, far_server).unwrap();
+        converse(&office.client, far_server).unwrap().echo(&"much ".repeat(20_000)).unwrap();
+        for (target, mtu) in [(family.server, 1400), (family.far_server, 1300)] {
+            let target = target.to_string();
+            let ping = ["ping", "-c2", "-i0.2", "-W5", "-Mdo", "-s1440", &target];
+            let output = office.client.output(Duration::from_secs(20), ping).unwrap();
+            assert!(!output.status.success(), "{output:?}");
+            let route = office.client.run(["ip", "route", "get", &target]).unwrap().stdout;
+            assert!(route.contains(&format!("mtu {mtu} ")), "{target}: {route}\n{output:?}");
+        }
+    }
+    assert!(office.gateway.engine_drops("too_big") >= 2);
+}
