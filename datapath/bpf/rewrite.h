@@ -14,7 +14,7 @@
 #include "frame.h"
 #include "parse.h"
 
-/* One's complement sum of four 16-bit sums, folded. */
+/* Folds a one's complement sum into 16 bits. */
 static __always_inline __u16 fold(__u32 sum)
 {
 	sum = (sum & 0xffff) + (sum >> 16);
@@ -116,7 +116,10 @@ static __always_inline void fix_check_tc(struct __sk_buff *skb, const struct pac
 	bpf_l4_csum_replace(skb, at, 0, rewrite->port_delta, udp);
 }
 
-/* `uncovered` is what the header changed by beyond what its own checksum made up for. */
+/* `uncovered` is what the sum over the whole packet changes by beyond what the helper for transport
+ * checksums accounts for. The helper takes every IP header for one whose own checksum makes up for
+ * new addresses. IPv6's has none, so it is all of the header's change. (The helper's BPF_F_IPV6
+ * says as much, but kernels before 6.16 refuse it.) */
 static __always_inline void fix_checks(void *context, const enum hook hook,
 				       const struct frame *frame, const struct packet *packet,
 				       const struct rewrite *rewrite, __u32 pseudo,
@@ -128,9 +131,6 @@ static __always_inline void fix_checks(void *context, const enum hook hook,
 		fix_check_xdp(frame, packet, rewrite, pseudo);
 	} else {
 		fix_check_tc(context, packet, rewrite, pseudo);
-		/* The helper takes the pseudo-header for one that a checksum of its own makes up
-		 * for, as IPv4's does: undo that for IPv6. (BPF_F_IPV6 would say so, but kernels
-		 * before 6.16 refuse it.) */
 	}
 	if (hook == HOOK_TC && uncovered)
 		bpf_csum_update(context, uncovered);

@@ -253,6 +253,17 @@ pub enum AttachError {
         /// The type, as `ARPHRD_*` numbers it.
         hardware_type: u16,
     },
+    /// Another gateway's program is on it.
+    #[error(
+        "another gateway already serves interface {name} (BPF program {program}): stop that one \
+         first; if it runs no more, remove what it has left pinned"
+    )]
+    Served {
+        /// Its name.
+        name: String,
+        /// The kernel's number for the other's program.
+        program: u32,
+    },
     /// A system call failed.
     #[error("cannot attach to {name}: {action}: {error}")]
     System {

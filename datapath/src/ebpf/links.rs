@@ -6,11 +6,13 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
+use aya::programs::{SchedClassifier, TcAttachType};
 use nf_core::id::PortId;
 
 use super::device::Device;
-use super::object::Programs;
+use super::object::{Programs, TC_PROGRAM};
 use super::pin_dir::PinDir;
 use super::sys::{self, ATTACH_TCX_INGRESS, ATTACH_XDP, XDP_GENERIC, XDP_NATIVE};
 use crate::{AttachError, Attached, Hook, HookWish};
@@ -121,6 +123,9 @@ impl Links {
         let device = Device::find(port, name)?;
         let failed =
             |action| move |error| AttachError::System { name: name.to_owned(), action, error };
+        if !self.ports.contains_key(&port) {
+            refuse_second_gateway(name)?;
+        }
         self.link(port, Kind::Tcx).map_err(failed("make a tcx link"))?;
         let (xdp, why) = match wish {
             HookWish::Tc => (None, "as configured".to_owned()),
@@ -192,6 +197,34 @@ impl Links {
         let results = self.ports().into_iter().map(|port| self.detach(port));
         let result = results.fold(Ok(()), io::Result::and);
         (self.dir, result)
+    }
+}
+
+/// Makes sure that no other gateway is on an interface.
+///
+/// The lock on the pins tells most, but two processes in mount namespaces of their own, such as
+/// `ip netns exec` makes, each have a BPF file system of their own.
+fn refuse_second_gateway(name: &str) -> Result<(), AttachError> {
+    // The links of a process that was just killed go a moment after it.
+    const PATIENCE: Duration = Duration::from_secs(2);
+    const PAUSE: Duration = Duration::from_millis(20);
+
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let found = SchedClassifier::query_tcx(name, TcAttachType::Ingress);
+        let (_, programs) = found.map_err(|error| AttachError::System {
+            name: name.to_owned(),
+            action: "ask for the programs on it",
+            error: io::Error::other(error),
+        })?;
+        let other = programs.iter().find(|program| program.name() == TC_PROGRAM.as_bytes());
+        match other {
+            None => return Ok(()),
+            Some(_) if Instant::now() < deadline => std::thread::sleep(PAUSE),
+            Some(program) => {
+                return Err(AttachError::Served { name: name.to_owned(), program: program.id() });
+            }
+        }
     }
 }
 

@@ -15,6 +15,9 @@ use super::sys::MapShape;
 pub(crate) const OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/halfspace.bpf.o"));
 
+/// The name of the program on every port.
+pub(super) const TC_PROGRAM: &str = "halfspace_tc";
+
 /// The loaded programs.
 #[derive(Debug)]
 pub(super) struct Programs {
@@ -77,7 +80,7 @@ pub(super) fn load(sizes: Sizes, pins: &BTreeMap<String, PathBuf>) -> Result<Pro
     }
     let mut ebpf = loader.load(OBJECT).map_err(OpenError::from_loader)?;
     Ok(Programs {
-        tc: load_program::<SchedClassifier>(&mut ebpf, "halfspace_tc")?,
+        tc: load_program::<SchedClassifier>(&mut ebpf, TC_PROGRAM)?,
         xdp: load_program::<Xdp>(&mut ebpf, "halfspace_xdp")?,
         restamp: load_program::<SchedClassifier>(&mut ebpf, "halfspace_restamp")?,
     })

@@ -96,8 +96,23 @@ fn mount_usual(path: &Path) -> Result<(), OpenError> {
     }
     mount(Some("bpf"), USUAL_MOUNT, Some("bpf"), MsFlags::empty(), Some("mode=0700"))
         .map_err(|errno| no_bpffs(format!("mounting one at {USUAL_MOUNT} failed: {errno}")))?;
-    tracing::info!(path = USUAL_MOUNT, "mounted a BPF file system");
+    if in_own_mount_namespace() {
+        tracing::warn!(
+            path = USUAL_MOUNT,
+            "mounted a BPF file system in a mount namespace of its own (ip netns exec makes one): \
+             flows will not outlive the last process in it"
+        );
+    } else {
+        tracing::info!(path = USUAL_MOUNT, "mounted a BPF file system");
+    }
     Ok(())
+}
+
+/// Whether what is mounted here is hidden from the machine's first process. Unknown counts as no.
+fn in_own_mount_namespace() -> bool {
+    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
+    let (own, first) = (namespace("thread-self"), namespace("1"));
+    own.is_some() && first.is_some() && own != first
 }
 
 /// Who has the lock, as far as the kernel tells: `/proc/locks` knows nothing of processes in other

@@ -13,7 +13,7 @@ use super::{Bench, adjacency, first_packet, flow};
 use crate::ebpf::Ebpf;
 use crate::ebpf::sys::{self, RunInput};
 use crate::inject::Injector;
-use crate::{AttachError, Hook, HookWish};
+use crate::{AttachError, Hook, HookWish, Options};
 
 #[test]
 fn xdp_leaves_what_goes_out_of_a_port_without_xdp_to_tc() {
@@ -90,6 +90,29 @@ fn what_goes_up_from_a_shared_port_is_counted_once_under_xdp_as_well() {
     assert_eq!(statistics.packets(), 30);
     assert_eq!(ebpf.receive(usize::MAX, &mut |_, _| {}), 20);
     bench.inside(|| ebpf.uninstall().unwrap());
+}
+
+#[test]
+fn a_port_of_another_gateway_is_refused() {
+    let Some(bench) = Bench::new("served") else { return };
+    bench.inside(|| {
+        let (mut first, _) = bench.open();
+        first.attach(bench.ports[0], "p0", HookWish::Tc).unwrap();
+        let elsewhere = bench.options().pin_dir.with_file_name("another");
+        let options = Options { pin_dir: elsewhere, ..bench.options() };
+        let (mut second, _) = Ebpf::open(&options).unwrap();
+        let refused = second.attach(bench.ports[0], "p0", HookWish::Tc);
+        assert!(matches!(refused, Err(AttachError::Served { .. })), "{refused:?}");
+        // A process that goes while the other waits is waited for.
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(200));
+                first.uninstall().unwrap();
+            });
+            second.attach(bench.ports[0], "p0", HookWish::Tc).unwrap();
+        });
+        second.uninstall().unwrap();
+    });
 }
 
 #[test]
