@@ -12,7 +12,11 @@
 #include "punt.h"
 
 #define TICK_SHIFT 20
-#define TCP_STATE_FLAGS 0x07 /* FIN, SYN, RST */
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
+#define TCP_STATE_FLAGS (TCP_FIN | TCP_SYN | TCP_RST)
 
 static __always_inline __u32 headers_len(const struct packet *packet)
 {
@@ -38,6 +42,13 @@ static __always_inline __u32 segments(const struct frame *frame, const struct pa
 	return (packet->ip_len - headers + frame->segment_size - 1) / frame->segment_size;
 }
 
+/* Whether this opens a new connection on the addresses of one that has ended or is about to. */
+static __always_inline bool reopens(const struct packet *packet, const struct flow_state *state)
+{
+	return (packet->tcp_flags & (TCP_STATE_FLAGS | TCP_ACK)) == TCP_SYN &&
+	       state->tcp_flags & (TCP_FIN | TCP_RST);
+}
+
 /* Step 3. Returns VERDICT_FORWARD and where to, or the punt; STEP_LEAVE if the way out is not open
  * to this hook. */
 static __always_inline enum verdict check(const enum hook hook, const struct frame *frame,
@@ -53,6 +64,8 @@ static __always_inline enum verdict check(const enum hook hook, const struct fra
 	/* Generations may wrap: which one is older is told by the difference's sign. */
 	if (!shared || (__s32)(state->generation - shared->fence) < 0)
 		return PUNT_STALE;
+	if (reopens(packet, state))
+		return PUNT_REOPEN;
 	adjacency = bpf_map_lookup_elem(&adjacencies, &slot);
 	if (!adjacency || !adjacency->ifindex)
 		return PUNT_UNRESOLVED;

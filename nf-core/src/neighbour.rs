@@ -534,6 +534,72 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_of_messages_costs_no_memory() {
+        let mut f = Fixture::new();
+        let slot = f.slot();
+        f.table.hold(slot);
+        for n in 0..10_000 {
+            f.table.learn(f.now, f.port, f.ip, if n % 2 == 0 { MAC } else { OTHER });
+            f.pass(0);
+        }
+        assert!(f.table.timers.len() <= 2, "{}", f.table.timers.len());
+        f.pass(29);
+        f.table.learn(f.now, f.port, f.ip, MAC);
+        assert_eq!(f.pass(29), (vec![], vec![]), "the last message is trusted for as long as any");
+        assert_eq!(f.pass(1).0.len(), 1);
+    }
+
+    #[test]
+    fn a_next_hop_that_failed_goes_with_its_last_user() {
+        let mut f = Fixture::new();
+        let slot = f.slot();
+        f.table.hold(slot);
+        f.pass(10);
+        f.table.let_go(slot);
+        f.pass(40);
+        assert!(f.table.is_empty());
+    }
+
+    #[test]
+    fn a_next_hop_that_failed_takes_nothing_to_wait_until_it_is_asked_for_again() {
+        let mut f = Fixture::new();
+        let slot = f.slot();
+        f.table.hold(slot);
+        f.pass(4);
+        assert!(!f.table.revive(f.now, slot));
+        assert_eq!(f.table.enqueue(slot, frame(1)), Some(frame(1)));
+        f.pass(1);
+        assert!(f.table.revive(f.now, slot));
+        assert_eq!(f.table.enqueue(slot, frame(2)), None);
+        assert_eq!(f.pass(4).1, vec![Change::Failed { slot, waiting: 1 }]);
+    }
+
+    #[test]
+    fn a_fixed_next_hop_without_users_goes_when_it_is_next_looked_at() {
+        let mut f = Fixture::new();
+        let slot = f.table.slot(f.now, f.port, NextHop::Mac(MAC)).unwrap();
+        f.table.hold(slot);
+        f.pass(100);
+        assert_eq!(f.table.resolved(slot), Some((f.port, MAC)));
+        f.table.let_go(slot);
+        f.pass(30);
+        assert!(f.table.is_empty());
+    }
+
+    #[test]
+    fn slots_that_are_kept_free_are_not_given_out_until_they_are_open() {
+        let mut f = Fixture::new();
+        f.table.keep_free(AdjacencyId(2));
+        assert_eq!(f.slot(), AdjacencyId(2));
+        let hop = NextHop::Mac(MAC);
+        let restored = f.table.restore(f.now, AdjacencyId(1), f.port, hop, MAC);
+        assert_eq!(restored, Ok(AdjacencyId(1)));
+        f.table.open_gaps();
+        let hop = NextHop::Mac(OTHER);
+        assert_eq!(f.table.slot(f.now, f.port, hop), Ok(AdjacencyId(0)));
+    }
+
+    #[test]
     fn a_full_table_refuses_and_a_removed_port_makes_room() {
         let mut f = Fixture::new();
         for n in 0..4 {

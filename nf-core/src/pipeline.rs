@@ -13,6 +13,7 @@
 use std::any::Any;
 
 use crate::flow::Timeouts;
+use crate::packet::TcpFlags;
 use crate::time::Time;
 use crate::tuple::Tuple;
 use crate::verdict::Drop;
@@ -59,7 +60,7 @@ impl Walk<'_> {
     pub fn is_late_tcp(&self) -> bool {
         self.prior.is_none()
             && self.tuple.protocol == crate::tuple::Protocol::Tcp
-            && !crate::flow::life::opens(crate::fast_path::Direction::Forward, self.tcp_flags)
+            && !TcpFlags(self.tcp_flags).opens()
     }
 }
 

@@ -8,17 +8,20 @@
 mod checksum;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::action::ETHERNET_LEN;
 use crate::engine::{Engine, EngineConfig, EnvironmentError, PortInfo, Recovered};
 use crate::fast_path::Transmit;
 use crate::fast_path::soft::{Decision, FrameMeta, SoftFastPath};
 use crate::id::{Generation, PortId};
-use crate::packet::MacAddr;
+use crate::packet::arp::Operation;
+use crate::packet::{Arp, Headers, MacAddr, NeighbourMessage, build};
 use crate::pipeline::Function;
 use crate::time::Time;
-use crate::verdict::{Drop, Verdict};
+use crate::verdict::{Drop, Punt, Verdict};
 use crate::vpc::{Document, Snapshot};
 
 pub use checksum::{checksums_are_right, reference_checksum};
@@ -45,6 +48,7 @@ pub struct World {
     pub now: Time,
     /// What became of the last frame that came in.
     pub fate: Option<Fate>,
+    answering: bool,
     config: EngineConfig,
     functions: Functions,
     ports: BTreeMap<String, PortInfo>,
@@ -52,6 +56,8 @@ pub struct World {
     environments: BTreeMap<String, (String, PortInfo)>,
     last_port: u32,
 }
+
+const CONFIG: EngineConfig = EngineConfig { flows: 4096, adjacencies: 4096, seed: 1 };
 
 /// The largest IP packet that ports of a [`World`] take, in bytes.
 pub const MTU: u16 = 1500;
@@ -67,16 +73,30 @@ impl World {
     /// If the document is not valid.
     #[must_use]
     pub fn new(document: &str, functions: Functions) -> Self {
-        let config = EngineConfig { flows: 4096, adjacencies: 4096, seed: 1 };
-        Self::with(config, document, functions)
+        Self::with(CONFIG, false, document, functions)
     }
 
-    /// A gateway of this size.
+    /// The same, where every next hop that is asked for answers at once, at its [`host_mac`]:
+    /// neither question nor answer is told of.
     ///
     /// # Panics
     /// If the document is not valid.
     #[must_use]
-    pub fn with(config: EngineConfig, document: &str, functions: Functions) -> Self {
+    pub fn among_hosts(document: &str, functions: Functions) -> Self {
+        Self::with(CONFIG, true, document, functions)
+    }
+
+    /// A gateway of this size, among hosts that answer or not.
+    ///
+    /// # Panics
+    /// If the document is not valid.
+    #[must_use]
+    pub fn with(
+        config: EngineConfig,
+        answering: bool,
+        document: &str,
+        functions: Functions,
+    ) -> Self {
         let now = Time::from_nanos(1_234_567_890_123);
         let mut path = SoftFastPath::new(config.seed);
         path.set_time(now);
@@ -85,6 +105,7 @@ impl World {
             path,
             now,
             fate: None,
+            answering,
             config,
             functions,
             ports: BTreeMap::new(),
@@ -270,7 +291,7 @@ impl World {
                     return sent;
                 }
             }
-            sent.extend(self.path.take_transmits());
+            sent.extend(self.take_sent());
         }
         panic!("the engine's deadline stands still at {:?}", self.now);
     }
@@ -289,10 +310,31 @@ impl World {
             }
             let due = self.engine.advance(self.now, &mut self.path);
             if due.is_none_or(|due| due > self.now) {
-                return self.path.take_transmits();
+                return self.take_sent();
             }
         }
         panic!("there is no end to what is due at {:?}", self.now);
+    }
+
+    /// What was sent; questions for next hops are answered on the way, if they are to be.
+    fn take_sent(&mut self) -> Vec<Transmit> {
+        let mut sent = self.path.take_transmits();
+        if !self.answering {
+            return sent;
+        }
+        let mut told = Vec::new();
+        while !sent.is_empty() {
+            for Transmit { port, frame } in sent.drain(..) {
+                let Some(answer) = answer_question(&frame) else {
+                    told.push(Transmit { port, frame });
+                    continue;
+                };
+                let meta = FrameMeta::default();
+                self.engine.packet(self.now, port, Punt::Control, meta, &answer, &mut self.path);
+            }
+            sent = self.path.take_transmits();
+        }
+        told
     }
 
     fn set_time(&mut self, now: Time) {
@@ -309,6 +351,43 @@ impl World {
     fn name_all(&self, sent: Vec<Transmit>) -> Vec<(String, Vec<u8>)> {
         let name = |id| self.name_of(id).map_or_else(|| format!("gone: {id}"), str::to_owned);
         sent.into_iter().map(|it| (name(it.port), it.frame)).collect()
+    }
+}
+
+/// The MAC address that the host with this address has, where nothing says otherwise.
+#[must_use]
+pub fn host_mac(ip: IpAddr) -> MacAddr {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [_, b, c, d] = ip.octets();
+            MacAddr::new([2, 4, 0, b, c, d])
+        }
+        IpAddr::V6(ip) => {
+            let [.., b, c, d] = ip.octets();
+            MacAddr::new([2, 6, 0, b, c, d])
+        }
+    }
+}
+
+/// The answer of the host that an ARP request or neighbour solicitation asks for; `None` if the
+/// frame is neither.
+#[must_use]
+pub fn answer_question(frame: &[u8]) -> Option<Vec<u8>> {
+    let headers = Headers::parse(frame).ok()?;
+    let Some(ip) = headers.ip() else {
+        let arp = Arp::new_checked(frame.get(ETHERNET_LEN..)?).ok()?;
+        let asks = arp.operation() == Operation::Request && arp.sender_ip() != arp.target_ip();
+        let mac = host_mac(arp.target_ip().into());
+        let reply = || build::arp_reply(mac, arp.target_ip(), arp.sender_mac(), arp.sender_ip());
+        return asks.then(reply);
+    };
+    match (NeighbourMessage::parse(ip, frame), ip.src) {
+        (Ok(Some(NeighbourMessage::Solicitation { target, .. })), IpAddr::V6(asker)) => {
+            let asker = Some((headers.src_mac, asker));
+            let mac = host_mac(target.into());
+            Some(build::neighbour_advertisement(mac, target, false, asker))
+        }
+        _ => None,
     }
 }
 

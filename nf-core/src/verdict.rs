@@ -54,6 +54,9 @@ reasons! {
         Fragment = 6 "fragment",
         /// IPv6 extension headers, which only user space walks.
         Extension = 7 "extension_header",
+        /// A TCP SYN on an entry that has seen a FIN or RST: a new connection on the addresses of
+        /// an old one.
+        Reopen = 8 "reopen",
     }
 }
 

@@ -10,11 +10,11 @@ use crate::action::{Action, ChecksumField, Offsets};
 use crate::adjacency::Adjacency;
 use crate::fast_path::soft::STATE_FLAGS;
 use crate::fast_path::{Direction, Entry, FastPath, TcpEvent, Transmit, Usage};
-use crate::flow::{Flow, InsertError, Phase, life};
+use crate::flow::{Flow, InsertError, Phase};
 use crate::id::{AdjacencyId, FlowId, PortId};
 use crate::neighbour::{Change, NextHop, Waiting};
 use crate::packet::headers::{Headers, IpHeaders, Transport};
-use crate::packet::{MacAddr, build};
+use crate::packet::{MacAddr, TcpFlags, build};
 use crate::pipeline::{FlowEnd, Refusal};
 use crate::time::Time;
 use crate::tuple::{FlowKey, Protocol};
@@ -277,19 +277,17 @@ impl Engine {
     /// A packet with SYN, FIN or RST went through the fast path.
     pub fn tcp_event(&mut self, now: Time, event: TcpEvent, fast_path: &mut dyn FastPath) {
         let Some(flow) = self.flows.get(event.flow) else { return };
-        let (Some(mut forward), Some(mut reverse)) =
+        let (Some(mut forward), Some(reverse)) =
             (fast_path.usage(&flow.forward), fast_path.usage(&flow.reverse))
         else {
             return;
         };
         let phase = Phase::of(Protocol::Tcp, &forward, &reverse);
-        if life::opens(event.direction, event.flags) && phase.may_reopen() {
-            // A new connection on the tuple of the old one: it starts with a clean record.
-            forward.tcp_flags = event.flags & STATE_FLAGS;
-            reverse.tcp_flags = 0;
+        if phase == Phase::Reset && forward.tcp_flags & TcpFlags::RST.0 == 0 {
+            // The side that opened may do so again at once. Its entry is to know that the old
+            // connection is over, so that the SYN comes here instead of going the old way.
+            forward.tcp_flags |= TcpFlags::RST.0;
             install(event.flow, &flow, forward, reverse, fast_path);
-            self.wheel.arm(event.flow.0, now + flow.timeouts.tcp_opening);
-            return;
         }
         if matches!(phase, Phase::TimeWait | Phase::Reset) {
             self.wheel.arm(event.flow.0, now + phase.timeout(Protocol::Tcp, &flow.timeouts));

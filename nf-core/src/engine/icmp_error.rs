@@ -29,6 +29,10 @@ impl Engine {
         let Ok(quoted) = Quoted::parse(ip, &frame) else {
             return Verdict::Dropped(Drop::Malformed);
         };
+        // Whoever is told is the one who sent it.
+        if ip.dst != quoted.src {
+            return Verdict::Dropped(Drop::Unsolicited);
+        }
         let Some(tuple) = quoted.tuple else { return Verdict::Dropped(Drop::Unsolicited) };
         // The quoted packet left by this port, so its answers come in by it.
         let answers = FlowKey { port, tuple: tuple.reversed() };

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use super::Engine;
 use super::flows::Carried;
 use super::ports::Role;
-use crate::fast_path::FastPath;
 use crate::fast_path::soft::FrameMeta;
+use crate::fast_path::{Direction, FastPath};
 use crate::id::PortId;
 use crate::packet::TcpFlags;
 use crate::packet::checksum::{self, L4Checksum};
 use crate::packet::headers::{Content, Fragment, Headers, IpHeaders, Transport};
+use crate::pipeline::FlowEnd;
 use crate::time::Time;
 use crate::tuple::FlowKey;
 use crate::verdict::{Drop, Punt, Verdict};
@@ -134,6 +135,16 @@ impl Engine {
         let Some((id, direction)) = known else {
             return self.open(now, key, headers, carried, fast_path);
         };
+        // A new connection on the addresses of one that is over is a new flow: another port, perhaps
+        // another target. One that is not over yet gets the packet and answers for itself. The far
+        // side opens nothing, or it could end flows with a forged SYN.
+        if packet.reason == Punt::Reopen
+            && direction == Direction::Forward
+            && self.flow(now, id, fast_path).is_some_and(|view| view.phase.may_reopen())
+        {
+            self.end_flow(now, id, FlowEnd::Closed, fast_path);
+            return self.open(now, key, headers, carried, fast_path);
+        }
         // The packet came before its flow's entry did, or its entry could not forward it.
         if packet.reason == Punt::Stale && !self.revalidate(now, id, fast_path) {
             return self.open(now, key, headers, carried, fast_path);

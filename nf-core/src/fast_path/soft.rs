@@ -5,6 +5,8 @@
 //! steps of [`SoftFastPath::process`] are those of `datapath/bpf/halfspace.bpf.c`.
 
 mod parse;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -13,6 +15,7 @@ use super::{Entry, FastPath, PortPolicy, TcpEvent, Transmit, Usage};
 use crate::action::{ChecksumField, Offsets};
 use crate::adjacency::Adjacency;
 use crate::id::{AdjacencyId, Generation, PortId};
+use crate::packet::TcpFlags;
 use crate::time::{Tick, Time};
 use crate::tuple::{FlowKey, Protocol};
 use crate::verdict::{FastDrop, Punt};
@@ -144,6 +147,9 @@ impl SoftFastPath {
         if is_before(entry.generation, self.fence) {
             return Decision::Punt(Punt::Stale);
         }
+        if reopens(parsed.tcp_flags, entry.usage.tcp_flags) {
+            return Decision::Punt(Punt::Reopen);
+        }
         let slot = entry.action.adjacency.0 as usize;
         let Some(adjacency) = self.adjacencies.get(slot).copied().flatten() else {
             return Decision::Punt(Punt::Unresolved);
@@ -173,6 +179,12 @@ impl SoftFastPath {
 
 /// FIN, SYN and RST: the flags that change a flow's state.
 pub const STATE_FLAGS: u8 = 0x07;
+
+/// Whether a packet with these flags opens a new connection on the addresses of one that has ended
+/// or is about to, by the flags that its entry has seen.
+fn reopens(packet: u8, seen: u8) -> bool {
+    TcpFlags(packet).opens() && seen & (TcpFlags::FIN.0 | TcpFlags::RST.0) != 0
+}
 
 /// Whether `a` is older than `b`; generations may wrap.
 fn is_before(a: Generation, b: Generation) -> bool {

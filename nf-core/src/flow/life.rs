@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::fast_path::{Direction, Usage};
+use crate::fast_path::Usage;
 use crate::tuple::Protocol;
 
 const FIN: u8 = 0x01;
@@ -125,13 +125,6 @@ impl Phase {
     }
 }
 
-/// Whether these flags are a SYN that opens (no ACK) in the direction that opens.
-#[must_use]
-pub fn opens(direction: Direction, flags: u8) -> bool {
-    const ACK: u8 = 0x10;
-    direction == Direction::Forward && flags & (SYN | ACK | RST | FIN) == SYN
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,14 +149,5 @@ mod tests {
     #[test]
     fn a_syn_that_is_only_repeated_does_not_establish_a_flow() {
         assert_eq!(Phase::of(Protocol::Tcp, &usage(5, SYN), &usage(0, 0)), Phase::Opening);
-    }
-
-    #[test]
-    fn only_a_bare_syn_of_the_opening_side_opens() {
-        assert!(opens(Direction::Forward, SYN));
-        assert!(opens(Direction::Forward, SYN | 0xc0), "ECN set-up bits");
-        assert!(!opens(Direction::Forward, SYN | 0x10));
-        assert!(!opens(Direction::Forward, SYN | FIN));
-        assert!(!opens(Direction::Reverse, SYN));
     }
 }

@@ -3,8 +3,8 @@
 
 use super::*;
 use crate::fast_path::soft::{Decision, FrameMeta};
-use crate::packet::checksum;
 use crate::packet::Headers;
+use crate::packet::checksum;
 use crate::testing::{checksums_are_right, reference_checksum};
 use crate::verdict::FastDrop;
 

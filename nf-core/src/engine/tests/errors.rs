@@ -109,8 +109,8 @@ fn an_ipv6_error_from_outside_is_about_the_packet_the_instance_sent() {
 /// the packet that was sent to that.
 #[test]
 fn an_error_from_inside_comes_from_the_address_that_the_outside_knows() {
-    let unreachable = IcmpErrorKind::DestinationUnreachable { code: 3 };
-    let unreachable6 = IcmpErrorKind::DestinationUnreachable { code: 4 };
+    let unreachable = IcmpErrorKind::Unreachable { code: 3 };
+    let unreachable6 = IcmpErrorKind::Unreachable { code: 4 };
     let cases = [
         ("192.0.2.80:5", "198.51.100.10:53", "10.0.1.10:53", unreachable),
         ("[2001:db8:f::80]:5", "[2001:db8:e::10]:53", "[fd00:a:0:1::10]:53", unreachable6),

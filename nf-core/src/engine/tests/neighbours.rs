@@ -71,7 +71,10 @@ fn nobody_waits_for_ever_for_a_host_that_is_not_there() {
     let mut w = world();
     w.send("a", to_host(&w, 1).build());
     // Asked at once and after one and two seconds, given up after three.
-    assert_eq!(w.pass(Duration::from_millis(2900)), [question(&w), question(&w)].map(|it| ("lan".to_owned(), it)));
+    assert_eq!(
+        w.pass(Duration::from_millis(2900)),
+        [question(&w), question(&w)].map(|it| ("lan".to_owned(), it))
+    );
     assert_eq!(w.engine.counters().packets_waiting(), 1);
     assert_eq!(w.pass(Duration::from_millis(200)), nothing());
     assert_eq!(w.engine.counters().packets_waiting(), 0);
@@ -140,19 +143,9 @@ fn a_host_in_use_is_asked_itself_every_half_minute_and_given_up_if_it_is_silent(
     let three = vec![("lan".to_owned(), asks); 3];
     assert_eq!(w.pass(Duration::from_secs(3)), three);
     // Now the fast path hands the packets back, and a question for everybody goes out.
-    w.pass(Duration::from_secs(1));
+    w.pass(Duration::from_secs(2));
     assert_eq!(w.send("a", to_host(&w, 1).build()), out("lan", question(&w)));
     assert_eq!(w.fate, QUEUED);
-}
-
-#[test]
-fn a_flood_of_answers_costs_no_memory() {
-    let mut w = world();
-    w.send("a", to_host(&w, 1).build());
-    for _ in 0..10_000 {
-        w.send("lan", answer(&w, HOST));
-    }
-    assert!(w.engine.neighbours.timers() < 10);
 }
 
 #[test]

@@ -36,16 +36,25 @@ fn flows_go_on_under_a_new_process_as_if_nothing_had_happened() {
     let after = engine.list_flows(*now, FlowId(0), 9, path).0;
     for (before, after) in before.iter().zip(&after) {
         assert_eq!(before.id, after.id);
-        assert_eq!((before.flow.forward, before.flow.reverse), (after.flow.forward, after.flow.reverse));
+        assert_eq!(
+            (before.flow.forward, before.flow.reverse),
+            (after.flow.forward, after.flow.reverse)
+        );
         assert_eq!(before.flow.forward_out, after.flow.forward_out);
         assert_eq!(before.flow.timeouts, after.flow.timeouts);
-        assert_eq!((before.phase, before.forward, before.reverse), (after.phase, after.forward, after.reverse));
+        assert_eq!(
+            (before.phase, before.forward, before.reverse),
+            (after.phase, after.forward, after.reverse)
+        );
     }
     assert_eq!(after.len(), 2);
     let there = tcp("10.0.1.10:1", "10.0.2.9:80").macs(w.mac("lan"), HOST).ttl(63).build();
     let asks = w.pass(Duration::ZERO);
     assert_eq!(asks.len(), 2, "next hops are asked whether they are still there: {asks:?}");
-    assert_eq!(w.send("a", tcp("10.0.1.10:1", "10.0.2.9:80").macs(A, w.mac("a")).build()), out("lan", there));
+    assert_eq!(
+        w.send("a", tcp("10.0.1.10:1", "10.0.2.9:80").macs(A, w.mac("a")).build()),
+        out("lan", there)
+    );
     assert!(was_fast(&w, "lan"));
     assert!(is_accounted(&w));
     w.pass(Duration::from_secs(600));
@@ -71,11 +80,10 @@ fn what_cannot_be_explained_is_taken_out() {
         src: at(src),
         dst: at(dst),
     };
-    let mut plant = |w: &mut World, id, direction, port: &str, key, rewrite| {
+    let plant = |w: &mut World, id, direction, port: &str, key, rewrite| {
         let action = Action { rewrite, adjacency: AdjacencyId(0) };
         let usage = Usage { last_seen: Time::default().tick(), ..Usage::default() };
-        let entry =
-            Entry { action, generation: Generation(1), flow: FlowId(id), direction, usage };
+        let entry = Entry { action, generation: Generation(1), flow: FlowId(id), direction, usage };
         w.path.install(&FlowKey { port: w.port(port), tuple: key }, &entry);
     };
     let there = tuple("10.0.1.10:7", "10.0.1.11:7");
@@ -121,7 +129,10 @@ fn a_new_next_hop_never_gets_a_slot_that_entries_still_lead_to() {
     }
     let there = udp("10.0.1.10:1", "10.0.2.9:1").macs(w.mac("lan"), HOST).ttl(63).build();
     w.pass(Duration::ZERO);
-    assert_eq!(w.send("a", udp("10.0.1.10:1", "10.0.2.9:1").macs(A, HOST).build()), out("lan", there));
+    assert_eq!(
+        w.send("a", udp("10.0.1.10:1", "10.0.2.9:1").macs(A, HOST).build()),
+        out("lan", there)
+    );
     assert!(was_fast(&w, "lan"));
     w.pass(Duration::from_secs(300));
     assert!(is_empty(&mut w));

@@ -45,8 +45,10 @@ fn flows_that_are_still_permitted_lose_neither_packet_nor_count() {
 #[test]
 fn flows_that_are_no_longer_permitted_end_at_once_and_alone() {
     let mut w = busy();
-    let without_address = DOCUMENT
-        .replace("public_ip = \"198.51.100.10\"\n    network_interface_id = \"eni-a\"", "public_ip = \"198.51.100.10\"");
+    let without_address = DOCUMENT.replace(
+        "public_ip = \"198.51.100.10\"\n    network_interface_id = \"eni-a\"",
+        "public_ip = \"198.51.100.10\"",
+    );
     assert_ne!(without_address, DOCUMENT);
     w.reload(&without_address);
     assert_eq!(ended(&w, FlowEnd::Policy), 1);
@@ -137,8 +139,7 @@ fn a_way_back_that_was_learnt_from_a_packet_survives_a_reload() {
 #[test]
 fn a_port_that_the_document_drops_takes_its_flows_with_it() {
     let mut w = busy();
-    let known =
-        build::arp_reply(HOST, [10, 0, 2, 9].into(), w.mac("lan"), [10, 0, 2, 1].into());
+    let known = build::arp_reply(HOST, [10, 0, 2, 9].into(), w.mac("lan"), [10, 0, 2, 1].into());
     w.send("lan", known);
     w.reload(&DOCUMENT.replace("port = \"lan\"", ""));
     assert_eq!(w.engine.flow_count(), 2);

@@ -1,0 +1,355 @@
+//! A bridge on the engine and the reference fast path: clones that share one interface, alone and
+//! in front of a NAT gateway.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use lambda_bridge::LambdaBridge;
+use nat::Nat;
+use nf_core::engine::EnvironmentError;
+use nf_core::id::FlowId;
+use nf_core::packet::build::{Frame, UdpDatagram};
+use nf_core::packet::{Headers, IcmpErrorKind, MacAddr, TcpFlags, build};
+use nf_core::pipeline::{FlowEnd, Function};
+use nf_core::testing::{Fate, World, checksums_are_right, host_mac};
+use nf_core::tuple::Tuple;
+use nf_core::verdict::{Drop, Verdict};
+
+/// A customer's VPC with a database, a bridge into it, and a way out for what comes by the bridge.
+const DOCUMENT: &str = r#"
+    [[vpc]]
+    vpc_id = "vpc-1"
+    cidr_block = "10.0.0.0/16"
+    ipv6_cidr_block = "fd00:a::/56"
+
+    [[uplink]]
+    uplink_id = "uplink-wan"
+    port = "wan"
+    addresses = ["203.0.113.2/24"]
+    gateways = ["203.0.113.1"]
+
+    [[internet_gateway]]
+    internet_gateway_id = "igw-1"
+    vpc_id = "vpc-1"
+    uplink_id = "uplink-wan"
+
+    [[route_table]]
+    route_table_id = "rtb-public"
+    vpc_id = "vpc-1"
+    route = [{ destination_cidr_block = "0.0.0.0/0", gateway_id = "igw-1" }]
+
+    [[route_table]]
+    route_table_id = "rtb-private"
+    vpc_id = "vpc-1"
+    route = [
+        { destination_cidr_block = "0.0.0.0/0", nat_gateway_id = "nat-1" },
+        { destination_cidr_block = "172.16.0.0/12", network_interface_id = "eni-lambda" },
+    ]
+
+    [[subnet]]
+    subnet_id = "subnet-public"
+    vpc_id = "vpc-1"
+    cidr_block = "10.0.0.0/24"
+    route_table_id = "rtb-public"
+
+    [[subnet]]
+    subnet_id = "subnet-private"
+    vpc_id = "vpc-1"
+    cidr_block = "10.0.1.0/24"
+    ipv6_cidr_block = "fd00:a:0:1::/64"
+    route_table_id = "rtb-private"
+
+    [[network_interface]]
+    network_interface_id = "eni-db"
+    subnet_id = "subnet-private"
+    private_ip_address = "10.0.1.20"
+    ipv6_addresses = ["fd00:a:0:1::20"]
+    port = "db"
+
+    [[address]]
+    allocation_id = "eipalloc-1"
+    public_ip = "198.51.100.1"
+
+    [[nat_gateway]]
+    nat_gateway_id = "nat-1"
+    subnet_id = "subnet-public"
+    allocation_ids = ["eipalloc-1"]
+
+    [[lambda_bridge]]
+    lambda_bridge_id = "bridge-1"
+    network_interface_id = "eni-lambda"
+    subnet_id = "subnet-private"
+    private_ip_address = "10.0.1.99"
+    ipv6_address = "fd00:a:0:1::99"
+"#;
+
+/// What every environment believes itself to be.
+const INNER: ([u8; 4], u16) = ([169, 254, 76, 1], 33_000);
+const INNER_MAC: MacAddr = MacAddr::new([2, 0x0b, 0xad, 0, 0, 1]);
+const DATABASE: &str = "10.0.1.20:5432";
+const OUTSIDE: &str = "192.0.2.1:53";
+
+fn functions(seed: u64) -> Vec<Box<dyn Function>> {
+    vec![Box::new(Nat::new(seed)), Box::new(LambdaBridge::new(seed))]
+}
+
+fn world(environments: usize) -> World {
+    let mut world = World::among_hosts(DOCUMENT, functions);
+    for n in 0..environments {
+        world.attach(&environment(n), "bridge-1").unwrap();
+    }
+    world
+}
+
+fn environment(n: usize) -> String {
+    format!("env-{n}")
+}
+
+fn at(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+fn query(dst: &str, payload: &str) -> Frame<UdpDatagram> {
+    Frame::udp(INNER, at(dst)).macs(INNER_MAC, MacAddr::new([2; 6])).payload(payload)
+}
+
+fn tuple(frame: &[u8]) -> Tuple {
+    Headers::parse(frame).unwrap().ip().unwrap().tuple().unwrap()
+}
+
+/// The one frame that leaves, which must be by this port.
+fn only(sent: Vec<(String, Vec<u8>)>, port: &str) -> Vec<u8> {
+    assert_eq!(sent.len(), 1, "{sent:?}");
+    let (by, frame) = sent.into_iter().next().unwrap();
+    assert_eq!(by, port);
+    frame
+}
+
+fn dropped(reason: Drop) -> Option<Fate> {
+    Some(Fate::Slow(Verdict::Dropped(reason)))
+}
+
+fn held(w: &World) -> (usize, usize) {
+    let nat = w.engine.function_as::<Nat>().unwrap().held();
+    (nat, w.engine.function_as::<LambdaBridge>().unwrap().held())
+}
+
+#[test]
+fn a_thousand_clones_are_told_apart_by_their_ports_alone() {
+    const CLONES: usize = 1000;
+    let mut w = world(CLONES);
+    let mut outside = BTreeMap::new();
+    for n in 0..CLONES {
+        let name = environment(n);
+        let frame = only(w.send(&name, query(DATABASE, &name).build()), "db");
+        let tuple = tuple(&frame);
+        assert_eq!((tuple.src.ip(), tuple.dst), ([10, 0, 1, 99].into(), at(DATABASE)));
+        assert!(frame.ends_with(name.as_bytes()));
+        assert!(outside.insert(tuple.src, name).is_none(), "two clones came out as {}", tuple.src);
+    }
+    // Answers in another order than the questions, none of them by user space.
+    let slow = w.engine.counters().packets_in();
+    for (src, name) in outside.iter().rev() {
+        let answer = Frame::udp(at(DATABASE), *src).payload(format!("for {name}")).build();
+        let frame = only(w.send("db", answer), name);
+        let gateway = w.mac(name);
+        let back = Frame::udp(at(DATABASE), INNER)
+            .payload(format!("for {name}"))
+            .ttl(63)
+            .macs(gateway, INNER_MAC);
+        assert_eq!(frame, back.build());
+    }
+    assert_eq!(w.engine.counters().packets_in(), slow);
+    assert_eq!(held(&w), (0, CLONES));
+    w.pass(Duration::from_secs(200));
+    assert_eq!((w.engine.flow_count(), w.path.len(), held(&w)), (0, 0, (0, 0)));
+}
+
+#[test]
+fn a_flow_through_bridge_and_nat_gateway_is_one_rewrite() {
+    let mut w = world(2);
+    let mut sources = BTreeSet::new();
+    for name in ["env-0", "env-1"] {
+        let frame = only(w.send(name, query(OUTSIDE, name).build()), "wan");
+        let src = tuple(&frame).src;
+        assert_eq!(src.ip().to_string(), "198.51.100.1");
+        assert!(sources.insert(src));
+        let router = host_mac([203, 0, 113, 1].into());
+        // Bridge, NAT gateway and internet gateway are one hop.
+        let there = Frame::udp(src, at(OUTSIDE)).payload(name).ttl(63).macs(w.mac("wan"), router);
+        assert_eq!(frame, there.build());
+        let again = only(w.send(name, query(OUTSIDE, name).build()), "wan");
+        assert_eq!(again, frame);
+        assert!(matches!(w.fate, Some(Fate::Fast(_))));
+        let answer = Frame::udp(at(OUTSIDE), src).payload(name).build();
+        let back = only(w.send("wan", answer), name);
+        assert_eq!(tuple(&back), Tuple { src: at(OUTSIDE), dst: INNER.into(), ..tuple(&back) });
+        assert!(back.ends_with(name.as_bytes()));
+    }
+    assert_eq!(held(&w), (2, 2));
+    assert_eq!(w.path.len(), 4);
+}
+
+#[test]
+fn an_error_comes_back_through_the_whole_chain() {
+    let mut w = world(2);
+    only(w.send("env-0", query(OUTSIDE, "first").build()), "wan");
+    let sent = query(OUTSIDE, "second");
+    let outside = only(w.send("env-1", sent.build()), "wan");
+    let kind = IcmpErrorKind::TimeExceeded { code: 0 };
+    let error = build::icmp_error(&outside, kind, [203, 0, 113, 77].into()).unwrap();
+    let told = only(w.send("wan", error), "env-1");
+    assert_eq!(told[..6], *INNER_MAC.as_bytes());
+    assert_eq!(told[30..34], INNER.0);
+    assert_eq!(told[42..], sent.ttl(63).build()[14..]);
+}
+
+#[test]
+fn ipv6_clones_share_the_interfaces_ipv6_address() {
+    let mut w = world(2);
+    let (inner, database) = (at("[fd00:1::1]:7"), at("[fd00:a:0:1::20]:5432"));
+    let mut sources = BTreeSet::new();
+    for name in ["env-0", "env-1"] {
+        let frame = Frame::udp(inner, database).macs(INNER_MAC, MacAddr::new([2; 6])).payload(name);
+        let frame = only(w.send(name, frame.build()), "db");
+        let src = tuple(&frame).src;
+        assert_eq!(src.ip(), at("[fd00:a:0:1::99]:0").ip());
+        assert!(sources.insert(src));
+        let back = only(w.send("db", Frame::udp(database, src).payload(name).build()), name);
+        assert_eq!(tuple(&back).dst, inner);
+    }
+}
+
+#[test]
+fn nobody_reaches_an_environment() {
+    let mut w = world(2);
+    let frame = only(w.send("env-0", query(DATABASE, "open").build()), "db");
+    let port = tuple(&frame).src.port();
+    // By the port that is leased, but from elsewhere; by the interface's address; by a route.
+    for (src, dst) in [
+        ("10.0.1.20:1", format!("10.0.1.99:{port}")),
+        ("10.0.1.20:5432", format!("10.0.1.99:{}", port ^ 1)),
+    ] {
+        assert_eq!(w.send("db", Frame::udp(at(src), at(&dst)).build()), []);
+        assert_eq!(w.fate, dropped(Drop::Unsolicited));
+    }
+    assert_eq!(w.send("db", Frame::udp(at("10.0.1.20:1"), at("172.16.0.1:1")).build()), []);
+    assert_eq!(w.fate, dropped(Drop::Blackhole));
+    // Not even another environment, or the same.
+    for name in ["env-0", "env-1"] {
+        assert_eq!(w.send(name, query(&format!("10.0.1.99:{port}"), "hello").build()), []);
+        assert_eq!(w.fate, dropped(Drop::Unsolicited));
+    }
+    assert_eq!(held(&w), (0, 1));
+}
+
+#[test]
+fn an_environment_finds_the_gateway_behind_every_address_but_its_own() {
+    let mut w = world(1);
+    let asks = |target: [u8; 4]| build::arp_request(INNER_MAC, INNER.0.into(), target.into());
+    for target in [[169, 254, 76, 2], [10, 0, 0, 1], [8, 8, 8, 8]] {
+        let reply = build::arp_reply(w.mac("env-0"), target.into(), INNER_MAC, INNER.0.into());
+        assert_eq!(only(w.send("env-0", asks(target)), "env-0"), reply);
+    }
+    assert_eq!(w.send("env-0", asks(INNER.0)), [], "an announcement");
+    let probe = build::arp_request(INNER_MAC, [0; 4].into(), INNER.0.into());
+    assert_eq!(w.send("env-0", probe), [], "a probe for its own address");
+}
+
+#[test]
+fn a_late_packet_of_an_environment_gets_a_reset() {
+    let mut w = world(1);
+    let late = Frame::tcp(INNER, at(DATABASE)).seq(5).ack(9).macs(INNER_MAC, w.mac("env-0"));
+    let reset = Frame::tcp(at(DATABASE), INNER)
+        .flags(TcpFlags::RST)
+        .seq(9)
+        .window(0)
+        .macs(w.mac("env-0"), INNER_MAC);
+    assert_eq!(only(w.send("env-0", late.build()), "env-0"), reset.build());
+    assert_eq!(held(&w), (0, 0));
+}
+
+#[test]
+fn a_detached_environment_takes_its_flows_along_and_its_ports_rest() {
+    let mut w = world(2);
+    let gone = tuple(&only(w.send("env-0", query(DATABASE, "0").build()), "db")).src;
+    only(w.send("env-0", query(OUTSIDE, "0").build()), "wan");
+    only(w.send("env-1", query(DATABASE, "1").build()), "db");
+    w.unplug("env-0");
+    assert_eq!((w.engine.flow_count(), held(&w)), (1, (0, 1)));
+    let counters = w.engine.counters();
+    assert_eq!(counters.flows_ended[FlowEnd::PortGone as usize], 2);
+    // A late answer finds nobody, whoever comes next.
+    w.attach("env-2", "bridge-1").unwrap();
+    only(w.send("env-2", query(DATABASE, "2").build()), "db");
+    assert_eq!(w.send("db", Frame::udp(at(DATABASE), gone).build()), []);
+    assert_eq!(w.fate, dropped(Drop::Unsolicited));
+    let quarantined = |w: &World| {
+        let bridge = w.engine.function_as::<LambdaBridge>().unwrap();
+        bridge.usage().next().unwrap().1.quarantined
+    };
+    assert_eq!(quarantined(&w), 2);
+    w.pass(Duration::from_secs(31));
+    assert_eq!(quarantined(&w), 0);
+}
+
+#[test]
+fn attachment_is_refused_with_the_reason_and_changes_nothing() {
+    let mut w = world(1);
+    let no_bridge = Err(EnvironmentError::NoBridge("bridge-9".into()));
+    assert_eq!(w.attach("env-9", "bridge-9"), no_bridge);
+    let exists = Err(EnvironmentError::Exists("env-0".into()));
+    assert_eq!(w.attach("env-0", "bridge-1"), exists);
+    assert_eq!(w.attach("db", "bridge-1"), Err(EnvironmentError::PortInUse("db".into())));
+    let attached: Vec<_> = w.engine.environments().map(|it| it.id).collect();
+    assert_eq!(attached, ["env-0".into()]);
+    only(w.send("env-0", query(DATABASE, "still").build()), "db");
+}
+
+#[test]
+fn a_bridge_that_goes_takes_its_flows_and_comes_back_with_its_environments() {
+    let mut w = world(1);
+    only(w.send("env-0", query(DATABASE, "before").build()), "db");
+    w.reload(&DOCUMENT[..DOCUMENT.find("[[lambda_bridge]]").unwrap()]);
+    assert_eq!((w.engine.flow_count(), held(&w)), (0, (0, 0)));
+    assert_eq!(w.send("env-0", query(DATABASE, "between").build()), []);
+    assert_eq!(w.fate, dropped(Drop::UnknownPort));
+    w.reload(DOCUMENT);
+    only(w.send("env-0", query(DATABASE, "after").build()), "db");
+}
+
+#[test]
+fn a_new_process_takes_over_the_whole_chain() {
+    let mut w = world(3);
+    let mut outside = Vec::new();
+    for n in 0..3 {
+        let name = environment(n);
+        let src = tuple(&only(w.send(&name, query(OUTSIDE, &name).build()), "wan")).src;
+        let inside = tuple(&only(w.send(&name, query(DATABASE, &name).build()), "db")).src;
+        outside.push((name, src, inside));
+    }
+    let listed = |w: &mut World| {
+        let World { engine, path, now, .. } = w;
+        let flows = engine.list_flows(*now, FlowId(0), usize::MAX, path).0;
+        flows.iter().map(|it| (it.id, it.flow.forward, it.flow.reverse)).collect::<Vec<_>>()
+    };
+    let before = listed(&mut w);
+    assert_eq!(w.restart(), 6);
+    assert_eq!(listed(&mut w), before);
+    assert_eq!(held(&w), (3, 6));
+    for (name, src, inside) in &outside {
+        let answer = Frame::udp(at(OUTSIDE), *src).payload(name.as_str()).build();
+        let back = only(w.send("wan", answer), name);
+        assert!(back.ends_with(name.as_bytes()) && checksums_are_right(&back));
+        assert_eq!(back[..6], *INNER_MAC.as_bytes(), "learnt from packets the new process never saw");
+        let answer = Frame::udp(at(DATABASE), *inside).payload(name.as_str()).build();
+        assert!(only(w.send("db", answer), name).ends_with(name.as_bytes()));
+    }
+    // Nobody gets a port that is taken.
+    w.attach("env-3", "bridge-1").unwrap();
+    let new = tuple(&only(w.send("env-3", query(OUTSIDE, "new").build()), "wan")).src;
+    assert!(outside.iter().all(|(_, src, _)| *src != new));
+    w.pass(Duration::from_secs(300));
+    assert_eq!((w.engine.flow_count(), w.path.len(), held(&w)), (0, 0, (0, 0)));
+}
