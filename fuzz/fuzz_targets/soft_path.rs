@@ -10,6 +10,7 @@ mod world;
 use std::net::{IpAddr, SocketAddr};
 
 use arbitrary::Arbitrary;
+use halfspace_fuzz::AnyFrame;
 use libfuzzer_sys::fuzz_target;
 use nf_core::action::ChecksumField;
 use nf_core::fast_path::soft::FrameMeta;
@@ -20,11 +21,11 @@ use nf_core::verdict::Punt;
 use world::{PORTS, World};
 
 #[derive(Arbitrary, Debug)]
-enum Step<'a> {
-    /// Any bytes.
-    Bytes { port: u8, meta: Meta, frame: &'a [u8] },
-    /// Any bytes, straight to the engine.
-    Punted { port: u8, reason: u8, meta: Meta, frame: &'a [u8] },
+enum Step {
+    /// Any frame.
+    Any { port: u8, meta: Meta, frame: AnyFrame },
+    /// Any frame, straight to the engine.
+    Punted { port: u8, reason: u8, meta: Meta, frame: AnyFrame },
     /// A well-formed packet between addresses that mean something here.
     Packet { port: u8, from: Peer, to: Peer, kind: Kind, details: Details },
     /// The answer to the packet that left last.
@@ -101,11 +102,11 @@ fuzz_target!(|steps: Vec<Step>| {
 
 fn take(world: &mut World, step: Step) {
     match step {
-        Step::Bytes { port, meta, frame } => {
-            world.receive(pick(&PORTS, port), frame, meta.into());
+        Step::Any { port, meta, frame } => {
+            world.receive(pick(&PORTS, port), &frame.0, meta.into());
         }
         Step::Punted { port, reason, meta, frame } => {
-            world.punt(pick(&PORTS, port), pick(Punt::ALL, reason), meta.into(), frame);
+            world.punt(pick(&PORTS, port), pick(Punt::ALL, reason), meta.into(), &frame.0);
         }
         Step::Packet { port, from, to, kind, details } => {
             let (src, dst) = (from.socket_address(), to.socket_address());
@@ -172,8 +173,7 @@ impl Peer {
 
 impl From<Meta> for FrameMeta {
     fn from(meta: Meta) -> Self {
-        let checksum =
-            if meta.partial { ChecksumField::Partial } else { ChecksumField::Complete };
+        let checksum = if meta.partial { ChecksumField::Partial } else { ChecksumField::Complete };
         Self { segment_size: meta.segment_size, checksum }
     }
 }

@@ -25,7 +25,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::api::client::{self, Client};
 use crate::config::node::Loaded;
 use crate::config::{Diagnostic, Flags, NodeConfig};
-use crate::run;
+use crate::{demo, run};
 
 /// How a command failed, for scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +130,16 @@ again by the next start.
 Examples:
   halfspace uninstall --config /etc/halfspace/gateway.toml")]
     Uninstall(Node),
+
+    /// Show the gateway at work with real programs, in network namespaces of its own
+    #[command(after_help = "\
+Needs root, curl, nginx and iperf3; takes about half a minute, checks what it shows, and leaves
+nothing behind.
+
+Examples:
+  halfspace demo
+  halfspace demo --environments 1000 --keep")]
+    Demo(demo::Arguments),
 }
 
 /// The node's own settings.
@@ -201,6 +211,8 @@ enum Error {
     Client(#[from] client::Error),
     #[error(transparent)]
     Uninstall(#[from] uninstall::Error),
+    #[error(transparent)]
+    Demo(#[from] demo::Failed),
     #[error("cannot print: {0}")]
     Output(#[from] io::Error),
 }
@@ -213,7 +225,11 @@ impl Error {
                 Exit::Unreachable
             }
             Self::Client(client::Error::Refused { .. }) => Exit::Refused,
-            Self::Run(_) | Self::Client(_) | Self::Uninstall(_) | Self::Output(_) => Exit::Failure,
+            Self::Run(_)
+            | Self::Client(_)
+            | Self::Uninstall(_)
+            | Self::Demo(_)
+            | Self::Output(_) => Exit::Failure,
         }
     }
 
@@ -260,6 +276,7 @@ fn execute(command: Command) -> Result<(), Error> {
         Command::Flows(flows) => ask(flows.execute()),
         Command::Targets(listing) => ask(targets::execute(&listing)),
         Command::Environment(environment) => ask(environment.execute()),
+        Command::Demo(arguments) => Ok(demo::run(&arguments)?),
     }
 }
 

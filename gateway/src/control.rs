@@ -159,17 +159,22 @@ impl Follower {
             if self.current.resources.reload().await {
                 self.apply_snapshot().await?;
             }
+            self.publish();
             if let Err(error) = self.watch.refresh().await {
                 tracing::error!(%error, "cannot list interfaces");
             }
         }
         self.follow_links().await?;
-        self.shared.report.store(Arc::new(self.current.clone()));
+        self.publish();
         if !self.ready && self.shared.unready().await?.is_none() {
             self.ready = true;
             tracing::info!("ready");
         }
         Ok(())
+    }
+
+    fn publish(&self) {
+        self.shared.report.store(Arc::new(self.current.clone()));
     }
 
     async fn apply_snapshot(&self) -> Result<(), worker::Stopped> {

@@ -5,8 +5,8 @@
 //! environment again. This file keeps the three together, and is the one that answers who is
 //! there.
 //!
-//! Every id is in one [`State`]. An operation takes the id for itself first (`Busy`), so two
-//! requests about one environment never interleave, while those about others run side by side.
+//! Every id has one [`Slot`]. An operation takes the slot for itself first, so two requests about
+//! one environment never interleave, while those about others run side by side.
 
 mod id;
 pub mod record;
@@ -84,11 +84,18 @@ pub struct Environment {
     pub link: Option<Link>,
 }
 
-/// Where an id stands.
+/// What is known of an id.
+#[derive(Clone, Debug)]
+struct Slot {
+    /// Some operation works on it.
+    busy: bool,
+    /// As of the last operation that was done; `None` before the first is.
+    state: Option<State>,
+}
+
+/// Where an environment stands.
 #[derive(Clone, Debug)]
 enum State {
-    /// Some request works on it.
-    Busy,
     /// It is in the engine and the data path.
     Attached { bridge: Box<str>, link: Link },
     /// It has a record and an interface, but could not be attached.
@@ -100,7 +107,7 @@ enum State {
 pub struct Environments {
     directory: PathBuf,
     config: Arc<NodeConfig>,
-    states: DashMap<EnvironmentId, State>,
+    slots: DashMap<EnvironmentId, Slot>,
     lost: AtomicU64,
 }
 
@@ -111,7 +118,7 @@ impl Environments {
         Self {
             directory: config.state_dir.join("environments"),
             config,
-            states: DashMap::new(),
+            slots: DashMap::new(),
             lost: AtomicU64::new(0),
         }
     }
@@ -142,11 +149,11 @@ impl Environments {
                 Ok(_) => {
                     restored += 1;
                     let bridge = record.lambda_bridge_id.into();
-                    self.states.insert(id, State::Attached { bridge, link: link.clone() });
+                    self.slots.insert(id, State::Attached { bridge, link: link.clone() }.into());
                 }
                 Err(error) => {
                     tracing::warn!(environment = %id, %error, "environment waits");
-                    self.states.insert(id, State::Waiting(record));
+                    self.slots.insert(id, State::Waiting(record).into());
                 }
             }
         }
@@ -168,17 +175,13 @@ impl Environments {
         bridge: Box<str>,
         port: Box<str>,
     ) -> Result<Environment, Error> {
-        let taken = match self.states.entry(id.clone()) {
+        let taken = match self.slots.entry(id.clone()) {
             Entry::Vacant(vacant) => {
-                vacant.insert(State::Busy);
-                Taken { states: &self.states, id: &id, back_to: None }
+                vacant.insert(Slot { busy: true, state: None });
+                Taken { slots: &self.slots, id: &id, state: None }
             }
-            Entry::Occupied(occupied) if matches!(occupied.get(), State::Busy) => {
-                return Err(Error::Busy(id));
-            }
-            Entry::Occupied(_) => {
-                return Err(EnvironmentError::Exists(id.as_str().into()).into());
-            }
+            Entry::Occupied(occupied) if occupied.get().busy => return Err(Error::Busy(id)),
+            Entry::Occupied(_) => return Err(EnvironmentError::Exists(id.as_str().into()).into()),
         };
         let name = port.clone();
         let link = blocking(move || links::find(&name)).await.map_err(Error::Links)?;
@@ -209,13 +212,14 @@ impl Environments {
     /// environment is no longer attached then, but a restarted gateway would attach it.
     pub async fn detach(&self, worker: &worker::Handle, id: &EnvironmentId) -> Result<(), Error> {
         let taken = self.take(id)?;
-        if let Some(State::Attached { link, .. }) = &taken.back_to {
+        if let Some(State::Attached { link, .. }) = &taken.state {
             let port = link.id;
             worker.call(move |worker, now| detach(worker, now, port)).await?;
         }
-        taken.remove();
         let (directory, of) = (self.directory.clone(), id.clone());
         let removed = blocking(move || record::remove(&directory, &of)).await;
+        // Only now may the id be attached again, with a record of its own.
+        taken.remove();
         removed.map_err(|error| self.record_error("remove", id, error))?;
         tracing::info!(environment = %id, "environment detached");
         Ok(())
@@ -237,21 +241,21 @@ impl Environments {
         for id in self.out_of_line(links, snapshot) {
             // One that is busy now is looked at again with the next beat.
             let Ok(taken) = self.take(&id) else { continue };
-            let (bridge, port) = match &taken.back_to {
+            let (bridge, port) = match &taken.state {
                 Some(State::Attached { bridge, link }) => {
                     let port = link.id;
                     worker.call(move |worker, now| detach(worker, now, port)).await?;
-                    (bridge.clone(), link.clone().name)
+                    (bridge.clone(), link.name.clone())
                 }
                 Some(State::Waiting(record)) => {
                     (record.lambda_bridge_id.as_str().into(), record.port.as_str().into())
                 }
-                Some(State::Busy) | None => continue,
+                None => continue,
             };
-            let same = |link: &&Link| taken.back_to.as_ref().is_some_and(|was| was.is_of(link));
+            let same = |link: &&Link| taken.state.as_ref().is_some_and(|was| was.is_of(link));
             let Some(link) = links.named(&port).filter(same) else {
-                taken.remove();
                 self.forget(&id, &port);
+                taken.remove();
                 continue;
             };
             match self.attach_on(worker, &id, &bridge, link).await {
@@ -261,7 +265,7 @@ impl Environments {
                 }
                 Err(error @ Error::Stopped(_)) => return Err(error),
                 Err(error) => {
-                    if matches!(taken.back_to, Some(State::Attached { .. })) {
+                    if matches!(taken.state, Some(State::Attached { .. })) {
                         tracing::warn!(environment = %id, %error, "environment waits");
                     }
                     taken.leave(State::Waiting(Record::new(id.clone(), &bridge, link)));
@@ -271,16 +275,16 @@ impl Environments {
         Ok(())
     }
 
-    /// All environments that no request works on, by id.
+    /// All environments, by id. One that is being attached is not there yet, one that is being
+    /// detached still is.
     #[must_use]
     pub fn list(&self) -> Vec<Environment> {
         let mut all: Vec<_> = self
-            .states
+            .slots
             .iter()
-            .filter_map(|entry| {
-                let id = entry.key().clone();
-                Some(match entry.value() {
-                    State::Busy => return None,
+            .filter_map(|slot| {
+                let id = slot.key().clone();
+                Some(match slot.state.as_ref()? {
                     State::Attached { bridge, link } => Environment {
                         id,
                         bridge: bridge.clone(),
@@ -308,19 +312,20 @@ impl Environments {
 
     /// Those that something has to be done about.
     fn out_of_line(&self, links: &Links, snapshot: &Snapshot) -> Vec<EnvironmentId> {
-        self.states
+        self.slots
             .iter()
-            .filter(|entry| match entry.value() {
-                State::Busy => false,
-                State::Attached { link, .. } => {
+            .filter(|slot| !slot.busy)
+            .filter(|slot| match &slot.state {
+                None => false,
+                Some(State::Attached { link, .. }) => {
                     links.get(link.id).is_none_or(|now| !now.same_port(link))
                 }
-                State::Waiting(record) => {
+                Some(State::Waiting(record)) => {
                     snapshot.bridge_by_id(&record.lambda_bridge_id).is_some()
                         || links.named(&record.port).is_none_or(|link| !record.is_of(link))
                 }
             })
-            .map(|entry| entry.key().clone())
+            .map(|slot| slot.key().clone())
             .collect()
     }
 
@@ -336,14 +341,13 @@ impl Environments {
         worker.call(move |worker, _| attach(worker, &id, &bridge, &link, hook)).await?
     }
 
-    /// Takes an id that is there for one operation.
+    /// Takes an environment for one operation.
     fn take<'a>(&'a self, id: &'a EnvironmentId) -> Result<Taken<'a>, Error> {
-        let mut state = self.states.get_mut(id).ok_or_else(|| Error::NotFound(id.clone()))?;
-        if matches!(*state, State::Busy) {
+        let mut slot = self.slots.get_mut(id).ok_or_else(|| Error::NotFound(id.clone()))?;
+        if std::mem::replace(&mut slot.busy, true) {
             return Err(Error::Busy(id.clone()));
         }
-        let back_to = Some(std::mem::replace(&mut *state, State::Busy));
-        Ok(Taken { states: &self.states, id, back_to })
+        Ok(Taken { slots: &self.slots, id, state: slot.state.clone() })
     }
 
     /// An environment's interface has vanished: so has the environment.
@@ -360,40 +364,46 @@ impl Environments {
     }
 }
 
+impl From<State> for Slot {
+    fn from(state: State) -> Self {
+        Self { busy: false, state: Some(state) }
+    }
+}
+
 impl State {
     /// Whether the environment, as it was, had this interface.
     fn is_of(&self, link: &Link) -> bool {
         match self {
             Self::Attached { link: was, .. } => was.is(link),
             Self::Waiting(record) => record.is_of(link),
-            Self::Busy => false,
         }
     }
 }
 
-/// An id that one operation has for itself. Dropped without another word, everything is as before.
+/// A slot that one operation has for itself. Dropped without another word, everything is as
+/// before.
 struct Taken<'a> {
-    states: &'a DashMap<EnvironmentId, State>,
+    slots: &'a DashMap<EnvironmentId, Slot>,
     id: &'a EnvironmentId,
-    /// What it was; `None` if it was not there.
-    back_to: Option<State>,
+    /// What it will be; `None` if it will not be there.
+    state: Option<State>,
 }
 
 impl Taken<'_> {
     fn leave(mut self, state: State) {
-        self.back_to = Some(state);
+        self.state = Some(state);
     }
 
     fn remove(mut self) {
-        self.back_to = None;
+        self.state = None;
     }
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        match self.back_to.take() {
-            Some(state) => drop(self.states.insert(self.id.clone(), state)),
-            None => drop(self.states.remove(self.id)),
+        match self.state.take() {
+            Some(state) => drop(self.slots.insert(self.id.clone(), state.into())),
+            None => drop(self.slots.remove(self.id)),
         }
     }
 }

@@ -15,11 +15,13 @@
 //! | `api`, `metrics` | what the gateway tells of itself |
 //! | `config` | both configuration files |
 //! | `privileges`, `logging` | the process itself |
+//! | `demo` | all of it at work, in network namespaces of its own |
 
 pub mod api;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod demo;
 pub mod environments;
 pub mod functions;
 pub mod links;

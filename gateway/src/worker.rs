@@ -112,7 +112,7 @@ impl Running {
 pub fn now() -> Time {
     // CLOCK_MONOTONIC exists on every Linux: the call cannot fail.
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap_or_else(|_| unreachable!());
-    Time::from_nanos(now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
+    Time::from_nanos(now.tv_sec().cast_unsigned() * 1_000_000_000 + now.tv_nsec().cast_unsigned())
 }
 
 fn run(mut worker: Worker, queue: &mpsc::Receiver<Job>, wake: &EventFd) -> Worker {

@@ -235,6 +235,51 @@ fn a_late_packet_gets_a_reset_byte_by_byte() {
     assert_eq!((w.engine.flow_count(), usage(&w).leases), (0, 0));
 }
 
+/// A world of this idle time, and a connection that is open there.
+fn open_with_idle_time(seconds: u32) -> (World, SocketAddr) {
+    let document = format!("{DOCUMENT}\ntcp_idle_timeout_seconds = {seconds}");
+    let mut w = World::among_hosts(&document, functions);
+    let (src, _) = send_out(&mut w, tcp(4000, SERVER).flags(TcpFlags::SYN).build()).unwrap();
+    let answer = Frame::tcp(at(SERVER), src).flags(TcpFlags::SYN | TcpFlags::ACK).build();
+    assert_eq!(w.send("wan", answer).len(), 1);
+    send_out(&mut w, tcp(4000, SERVER).build()).unwrap();
+    (w, src)
+}
+
+#[test]
+fn an_idle_time_shorter_than_a_handshakes_is_kept() {
+    let (mut w, _) = open_with_idle_time(5);
+    for _ in 0..3 {
+        w.pass(Duration::from_secs(4));
+        send_out(&mut w, tcp(4000, SERVER).build()).unwrap();
+    }
+    w.pass(Duration::from_secs(6));
+    assert_eq!((w.engine.flow_count(), usage(&w).idle_timeouts_total), (0, 1));
+}
+
+#[test]
+fn a_handshake_that_takes_longer_than_the_idle_time_is_waited_for() {
+    let document = format!("{DOCUMENT}\ntcp_idle_timeout_seconds = 5");
+    let mut w = World::among_hosts(&document, functions);
+    send_out(&mut w, tcp(4000, SERVER).flags(TcpFlags::SYN).build()).unwrap();
+    w.pass(Duration::from_secs(230));
+    assert_eq!(w.engine.flow_count(), 1);
+    w.pass(Duration::from_secs(11));
+    assert_eq!(w.engine.flow_count(), 0);
+}
+
+#[test]
+fn a_connection_that_is_half_closed_does_not_wait_for_a_longer_idle_time() {
+    let (mut w, src) = open_with_idle_time(3600);
+    w.pass(Duration::from_secs(1000));
+    let fin = Frame::tcp(at(SERVER), src).flags(TcpFlags::FIN | TcpFlags::ACK).build();
+    assert_eq!(w.send("wan", fin).len(), 1);
+    w.pass(Duration::from_secs(239));
+    assert_eq!(w.engine.flow_count(), 1);
+    w.pass(Duration::from_secs(2));
+    assert_eq!(w.engine.flow_count(), 0);
+}
+
 #[test]
 fn a_connection_that_is_forgotten_is_reset_for_the_instance() {
     let mut w = world(5000, 5999);

@@ -48,6 +48,8 @@ pub struct World {
     pub now: Time,
     /// What became of the last frame that came in.
     pub fate: Option<Fate>,
+    /// Frames handed to user space since the engine was started.
+    pub handed_over: u64,
     answering: bool,
     config: EngineConfig,
     functions: Functions,
@@ -105,6 +107,7 @@ impl World {
             path,
             now,
             fate: None,
+            handed_over: 0,
             answering,
             config,
             functions,
@@ -183,6 +186,7 @@ impl World {
         recovered.adjacencies = adjacencies.map(|(slot, value)| (slot, *value)).collect();
         let snapshot = self.engine.snapshot().clone();
         self.engine = Engine::new(self.config, (self.functions)(self.config.seed), self.now);
+        self.handed_over = 0;
         self.path.take_events();
         self.engine.apply_snapshot(self.now, &snapshot, &mut self.path);
         for info in self.ports.values() {
@@ -252,6 +256,7 @@ impl World {
                 sent.push(Transmit { port: out, frame });
             }
             Decision::Punt(reason) | Decision::Tap(reason) => {
+                self.handed_over += 1;
                 let verdict =
                     self.engine.packet(self.now, port, reason, meta, &frame, &mut self.path);
                 self.fate = Some(Fate::Slow(verdict));
@@ -325,11 +330,12 @@ impl World {
         let mut told = Vec::new();
         while !sent.is_empty() {
             for Transmit { port, frame } in sent.drain(..) {
-                let Some(answer) = answer_question(&frame) else {
+                let Some(answer) = answer_question(&frame, |ip| Some(host_mac(ip))) else {
                     told.push(Transmit { port, frame });
                     continue;
                 };
                 let meta = FrameMeta::default();
+                self.handed_over += 1;
                 self.engine.packet(self.now, port, Punt::Control, meta, &answer, &mut self.path);
             }
             sent = self.path.take_transmits();
@@ -337,7 +343,8 @@ impl World {
         told
     }
 
-    fn set_time(&mut self, now: Time) {
+    /// Sets the clock. The engine does not notice, as while no process runs.
+    pub fn set_time(&mut self, now: Time) {
         self.now = now;
         self.path.set_time(now);
     }
@@ -369,22 +376,27 @@ pub fn host_mac(ip: IpAddr) -> MacAddr {
     }
 }
 
-/// The answer of the host that an ARP request or neighbour solicitation asks for; `None` if the
-/// frame is neither.
+/// The answer to an ARP request or neighbour solicitation, by whoever has the address that is asked
+/// for and so the MAC address that `mac_of` tells; `None` if nobody has, or the frame is neither.
 #[must_use]
-pub fn answer_question(frame: &[u8]) -> Option<Vec<u8>> {
+pub fn answer_question(
+    frame: &[u8],
+    mac_of: impl Fn(IpAddr) -> Option<MacAddr>,
+) -> Option<Vec<u8>> {
     let headers = Headers::parse(frame).ok()?;
     let Some(ip) = headers.ip() else {
         let arp = Arp::new_checked(frame.get(ETHERNET_LEN..)?).ok()?;
-        let asks = arp.operation() == Operation::Request && arp.sender_ip() != arp.target_ip();
-        let mac = host_mac(arp.target_ip().into());
-        let reply = || build::arp_reply(mac, arp.target_ip(), arp.sender_mac(), arp.sender_ip());
-        return asks.then(reply);
+        let target = arp.target_ip();
+        if arp.operation() != Operation::Request || arp.sender_ip() == target {
+            return None;
+        }
+        let mac = mac_of(target.into())?;
+        return Some(build::arp_reply(mac, target, arp.sender_mac(), arp.sender_ip()));
     };
     match (NeighbourMessage::parse(ip, frame), ip.src) {
         (Ok(Some(NeighbourMessage::Solicitation { target, .. })), IpAddr::V6(asker)) => {
             let asker = Some((headers.src_mac, asker));
-            let mac = host_mac(target.into());
+            let mac = mac_of(target.into())?;
             Some(build::neighbour_advertisement(mac, target, false, asker))
         }
         _ => None,

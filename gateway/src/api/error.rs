@@ -69,7 +69,7 @@ impl From<environments::Error> for Error {
             E::Refused(EnvironmentError::Exists(_)) => {
                 (StatusCode::CONFLICT, "InvalidEnvironmentID.Duplicate")
             }
-            E::Refused(EnvironmentError::PortInUse(_)) => {
+            E::Refused(EnvironmentError::PortInUse(_)) | E::Attach(AttachError::Served { .. }) => {
                 (StatusCode::CONFLICT, "InvalidPort.InUse")
             }
             E::NoInterface(_) | E::Attach(AttachError::NoInterface { .. }) => {

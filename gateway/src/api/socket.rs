@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -32,20 +32,17 @@ pub enum Error {
     },
 }
 
-/// A socket that is listened on. Its file goes when this is dropped, unless another has taken its
-/// place.
+/// A socket that is listened on. Its file goes when this is dropped.
 #[derive(Debug)]
 pub struct Socket {
-    listener: UnixListener,
+    // Dropped in this order: while the file is there somebody answers on it, so that nobody puts
+    // another in its place that would be removed then.
     file: OwnFile,
+    listener: UnixListener,
 }
 
 #[derive(Debug)]
-struct OwnFile {
-    path: PathBuf,
-    /// Device and inode.
-    identity: (u64, u64),
-}
+struct OwnFile(PathBuf);
 
 impl Socket {
     /// Makes the socket and starts to listen: who connects from now on waits until it is served.
@@ -64,14 +61,13 @@ impl Socket {
         fs::set_permissions(path, fs::Permissions::from_mode(MODE))
             .map_err(failed("set the mode of"))?;
         listener.set_nonblocking(true).map_err(failed("listen on"))?;
-        let identity = identity(path).map_err(failed("look at"))?;
-        Ok(Self { listener, file: OwnFile { path: path.to_owned(), identity } })
+        Ok(Self { file: OwnFile(path.to_owned()), listener })
     }
 
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.file.path
+        &self.file.0
     }
 
     /// For the runtime that serves it; this one still owns the file.
@@ -86,15 +82,9 @@ impl Socket {
 
 impl Drop for OwnFile {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|now| now == self.identity) {
-            // Nobody is left to be told; the next process replaces it.
-            let _ = fs::remove_file(&self.path);
-        }
+        // Nobody is left to be told; the next process replaces it.
+        let _ = fs::remove_file(&self.0);
     }
-}
-
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
 }
 
 fn remove_stale(path: &Path) -> Result<(), Error> {
@@ -139,16 +129,15 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_socket_is_replaced_and_whoever_left_it_does_not_remove_the_new_one() {
+    fn a_socket_that_a_dead_process_left_is_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("api.sock");
-        let Socket { listener, file } = Socket::bind(&path).unwrap();
-        drop(listener);
-
-        let second = Socket::bind(&path).unwrap();
-        drop(file);
+        drop(UnixListener::bind(&path).unwrap());
         assert!(path.exists());
-        drop(second);
+
+        let socket = Socket::bind(&path).unwrap();
+        UnixStream::connect(&path).unwrap();
+        drop(socket);
         assert!(!path.exists());
     }
 

@@ -40,7 +40,11 @@ pub(super) async fn status(shared: &Shared) -> Result<Status, Stopped> {
             why: shared.facts.datapath_why.clone(),
         },
         resources: ResourcesStatus {
-            file: resources.file().display().to_string(),
+            // Whoever asks may be in another directory.
+            file: std::path::absolute(resources.file())
+                .unwrap_or_else(|_| resources.file().to_owned())
+                .display()
+                .to_string(),
             generation: core.generation,
             settled: core.settled,
             last_valid_seconds: resources.last_valid().as_secs(),

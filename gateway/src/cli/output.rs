@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(bytes(999), "999 B");
         assert_eq!(bytes(1000), "0.9 KiB");
         assert_eq!(bytes(1_500_000), "1.4 MiB");
-        assert_eq!(bytes(u64::MAX), "16384.0 PiB");
+        assert_eq!(bytes(u64::MAX), "16383.9 PiB");
         assert_eq!(seconds(59), "59s");
         assert_eq!(seconds(3661), "1h 1m");
         assert_eq!(seconds(90_061), "1d 1h");

@@ -14,7 +14,6 @@ pub(super) async fn execute(listing: &Listing) -> Result<(), Error> {
 }
 
 fn print(status: &Status) -> std::io::Result<()> {
-    let mut table = output::table(&[]);
     let resources = &status.resources;
     let settled = if resources.settled { "" } else { ", flows still being looked at" };
     let document = if resources.errors.is_empty() { "valid" } else { "INVALID, see below" };
@@ -39,9 +38,8 @@ fn print(status: &Status) -> std::io::Result<()> {
             format!("{} attached, {} waiting", environments.attached, environments.waiting),
         ),
     ] {
-        table.add_row([name, &value]);
+        output::line(format_args!("{name:<14}{value}"))?;
     }
-    output::print(&table)?;
     ports(status)?;
     translations("NAT GATEWAY", &status.nat_gateways)?;
     translations("LAMBDA BRIDGE", &status.lambda_bridges)?;

@@ -12,11 +12,8 @@ use super::error::Error;
 /// Seconds that one request may take.
 const PATIENCE: &str = "5";
 
-/// How long one run of curl may take, with many requests.
-const LIMIT: Duration = Duration::from_secs(30);
-
-/// Runs of curl at the same time: more only wait for the processor.
-const AT_ONCE: usize = 32;
+/// How long one run of curl may take.
+const LIMIT: Duration = Duration::from_secs(15);
 
 /// The body of every server's answers, in nginx's words.
 pub(super) fn body(server: &str) -> String {
@@ -56,64 +53,61 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Starts curl; every request makes a connection of its own.
-pub(super) fn start(
-    client: &Namespace,
-    options: &[&str],
-    urls: &[String],
-) -> Result<Process, Error> {
-    let always = ["curl", "--silent", "--show-error", "--fail", "--header", "Connection: close"];
-    let arguments = always.iter().chain(options).copied().chain(urls.iter().map(String::as_str));
-    Ok(client.spawn(arguments)?)
-}
-
-/// Waits for a run of curl whose requests are all short.
-pub(super) fn finish(mut curl: Process) -> Result<Outcome, Error> {
-    let output = curl.output(LIMIT)?;
-    Ok(Outcome {
-        answers: output.stdout.lines().filter_map(Answer::parse).collect(),
-        errors: output.stderr.lines().map(str::to_owned).collect(),
-    })
-}
-
-/// Requests from one client, all short.
-pub(super) fn get(client: &Namespace, options: &[&str], url: String) -> Result<Outcome, Error> {
-    let options = [&["--max-time", PATIENCE], options].concat();
-    finish(start(client, &options, &[url])?)
-}
-
 /// Starts a download of `url` from a port of the client's; it prints the number of bytes at its end.
-pub(super) fn download(client: &Namespace, port: &str, url: String) -> Result<Process, Error> {
-    let options = ["--local-port", port, "--output", "/dev/null", "--write-out", "%{size_download}"];
-    start(client, &options, &[url])
+pub(super) fn download(client: &Namespace, port: u16, url: &str) -> Result<Process, Error> {
+    let output = ["--output", "/dev/null", "--write-out", "%{size_download}"];
+    start(client, &port.to_string(), &output, &[url.to_owned()])
 }
 
-/// The same requests from every client, in the order of the clients; `done` is called after each.
-pub(super) fn get_from_all<'a>(
-    clients: impl IntoIterator<Item = &'a Namespace>,
-    options: &[&str],
+/// The same short requests from every client, which comes with the local port or range of ports to
+/// use. At most `at_once` run side by side. Outcomes are in the order of the clients; `done` is
+/// called after each.
+pub(super) fn get<'a>(
+    clients: impl IntoIterator<Item = (&'a Namespace, String)>,
     urls: &[String],
+    at_once: usize,
     interrupt: &Interrupt,
     mut done: impl FnMut(),
 ) -> Result<Vec<Outcome>, Error> {
-    let options = [&["--max-time", PATIENCE], options].concat();
     let mut running = VecDeque::new();
     let mut outcomes = Vec::new();
-    for client in clients {
+    for (client, ports) in clients {
         Error::if_raised(interrupt)?;
-        if running.len() == AT_ONCE
+        if running.len() == at_once
             && let Some(first) = running.pop_front()
         {
             outcomes.push(finish(first)?);
             done();
         }
-        running.push_back(start(client, &options, urls)?);
+        running.push_back(start(client, &ports, &["--max-time", PATIENCE], urls)?);
     }
     for curl in running {
         outcomes.push(finish(curl)?);
         done();
     }
     Ok(outcomes)
+}
+
+/// Starts curl; every request makes a connection of its own.
+fn start(
+    client: &Namespace,
+    ports: &str,
+    options: &[&str],
+    urls: &[String],
+) -> Result<Process, Error> {
+    let always = ["curl", "--silent", "--show-error", "--fail", "--header", "Connection: close"];
+    let urls = urls.iter().map(String::as_str);
+    let options = ["--local-port", ports].into_iter().chain(options.iter().copied());
+    Ok(client.spawn(always.into_iter().chain(options).chain(urls))?)
+}
+
+/// Waits for a run of curl whose requests are all short.
+fn finish(mut curl: Process) -> Result<Outcome, Error> {
+    let output = curl.output(LIMIT)?;
+    Ok(Outcome {
+        answers: output.stdout.lines().filter_map(Answer::parse).collect(),
+        errors: output.stderr.lines().map(str::to_owned).collect(),
+    })
 }
 
 #[cfg(test)]

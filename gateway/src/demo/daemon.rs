@@ -3,18 +3,19 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use halfspace_testbed::{Namespace, Process, Testbed, http};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use toml::Value;
 
 use super::error::Error;
 use super::plan;
 use super::scrape::Scrape;
-use crate::api::types::{Environment, Flow, Status};
+use crate::api::types::{Environment, EnvironmentList, Flow, FlowPage, Status};
 use crate::config::node::DatapathChoice;
 
 /// Where the daemon serves metrics and health, in its own namespace.
@@ -82,12 +83,14 @@ impl Daemon {
 
     /// `halfspace flows`.
     pub(super) fn flows(&self) -> Result<Vec<Flow>, Error> {
-        self.ask(&["flows"])
+        let page: FlowPage = self.ask(&["flows"])?;
+        Ok(page.flows)
     }
 
     /// `halfspace env list`.
     pub(super) fn environments(&self) -> Result<Vec<Environment>, Error> {
-        self.ask(&["env", "list"])
+        let list: EnvironmentList = self.ask(&["env", "list"])?;
+        Ok(list.environments)
     }
 
     /// `halfspace env attach`.
@@ -117,6 +120,16 @@ impl Daemon {
         format!("{executable} {command} --socket {}", socket.display())
     }
 
+    /// The address of the metrics page, in the daemon's namespace.
+    pub(super) fn metrics_url() -> String {
+        format!("http://{HTTP}/metrics")
+    }
+
+    /// Its configuration and the resource document.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     fn socket(&self) -> PathBuf {
         self.directory.join("api.sock")
     }
@@ -126,9 +139,22 @@ impl Daemon {
         arguments.extend(command.iter().map(OsString::from));
         arguments.extend(["--json".into(), "--socket".into(), self.socket().into_os_string()]);
         let answer = self.namespace.run(arguments)?.stdout;
-        serde_json::from_str(&answer)
-            .map_err(|source| Error::Answer { command: command.join(" "), source })
+        serde_json::from_str(&answer).map_err(|source| Error::Answer {
+            command: format!("halfspace {}", command.join(" ")),
+            source,
+        })
     }
+}
+
+/// Those settings of a node that are not left at their defaults.
+#[derive(Serialize)]
+struct Node<'a> {
+    resources: &'a str,
+    datapath: DatapathChoice,
+    flows: u32,
+    state_dir: &'a Path,
+    pin_dir: &'a Path,
+    metrics_listen: SocketAddr,
 }
 
 fn write_configuration(
@@ -136,28 +162,23 @@ fn write_configuration(
     pins: &Path,
     datapath: DatapathChoice,
 ) -> Result<(), Error> {
-    let [datapath, state_dir, pin_dir] =
-        [datapath.word().into(), directory.display().to_string(), pins.display().to_string()]
-            .map(Value::String);
-    let node = format!(
-        r#"# The gateway of `halfspace demo`.
+    const RESOURCES: &str = "resources.toml";
 
-resources = "resources.toml"
-datapath = {datapath}
-flows = 65536
-state_dir = {state_dir}
-pin_dir = {pin_dir}
-metrics_listen = "{HTTP}"
-"#
-    );
-    let written = |name: &str, text: String| {
-        fs::write(directory.join(name), text)
-            .map_err(|source| Error::System { action: "write the gateway's configuration", source })
+    let node = Node {
+        resources: RESOURCES,
+        datapath,
+        flows: 1 << 16,
+        state_dir: directory,
+        pin_dir: pins,
+        metrics_listen: HTTP,
     };
-    fs::create_dir(directory)
-        .map_err(|source| Error::System { action: "make the gateway's directory", source })?;
-    written(NODE, node)?;
-    written("resources.toml", plan::resource_document())
+    let written = || {
+        fs::create_dir(directory)?;
+        fs::write(directory.join(NODE), toml::to_string(&node).map_err(io::Error::other)?)?;
+        fs::write(directory.join(RESOURCES), plan::resource_document())
+    };
+    written()
+        .map_err(|source| Error::System { action: "write the gateway's configuration", source })
 }
 
 /// Starts the daemon and waits until it is ready.

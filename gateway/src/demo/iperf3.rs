@@ -5,6 +5,7 @@ use std::time::Duration;
 use halfspace_testbed::{Namespace, Process};
 use serde::Deserialize;
 
+use super::Stage;
 use super::error::Error;
 use super::lab;
 
@@ -64,15 +65,27 @@ impl Transfer {
         let (server, at) = (lab::IPERF3.ip().to_string(), lab::IPERF3.port().to_string());
         let (port, time) = (port.to_string(), seconds.to_string());
         let process = client.spawn([
-            "iperf3", "--client", &server, "--port", &at, "--cport", &port, "--time", &time,
-            "--interval", INTERVAL, "--connect-timeout", "3000", "--json",
+            "iperf3",
+            "--client",
+            &server,
+            "--port",
+            &at,
+            "--cport",
+            &port,
+            "--time",
+            &time,
+            "--interval",
+            INTERVAL,
+            "--connect-timeout",
+            "3000",
+            "--json",
         ])?;
         Ok(Self { process, limit: Duration::from_secs(seconds.into()) + GRACE })
     }
 
     /// Waits for its end; what went wrong, if it broke.
-    pub(super) fn finish(mut self) -> Result<Result<Finished, String>, Error> {
-        let output = self.process.output(self.limit)?;
+    pub(super) fn finish(mut self, stage: &Stage) -> Result<Result<Finished, String>, Error> {
+        let output = stage.wait(&mut self.process, self.limit)?;
         if !output.status.success() {
             return Ok(Err(complaint(&output.stdout, &output.stderr)));
         }
@@ -119,7 +132,7 @@ mod tests {
             end: End { sum_received: sum(0.0, 1.0, 10) },
         };
         assert_eq!(finished.between(0.2, 0.8), [2, 3]);
-        assert_eq!(finished.between(0.8, 0.9), []);
+        assert!(finished.between(0.8, 0.9).is_empty());
     }
 
     #[test]

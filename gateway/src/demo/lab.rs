@@ -20,8 +20,7 @@ use super::plan::{self, BLUE, GREEN, Tenant};
 use crate::config::node::DatapathChoice;
 
 /// Where iperf3 listens.
-pub(super) const IPERF3: SocketAddr =
-    SocketAddr::V4(SocketAddrV4::new(plan::WEBSITE, 5201));
+pub(super) const IPERF3: SocketAddr = SocketAddr::V4(SocketAddrV4::new(plan::WEBSITE, 5201));
 
 /// Everything there is. Servers go before the namespaces they run in, those before the testbed.
 #[derive(Debug)]
@@ -41,7 +40,7 @@ pub(super) struct Lab {
     /// A client on the internet.
     pub visitor: Namespace,
     /// The internet's router, where its servers are too.
-    pub internet: Namespace,
+    _internet: Namespace,
     bed: Testbed,
 }
 
@@ -106,7 +105,7 @@ impl Lab {
             website,
             _iperf3: iperf3,
             visitor,
-            internet,
+            _internet: internet,
             bed,
         })
     }
@@ -125,7 +124,9 @@ impl Lab {
         let ports: Vec<_> = (there..count).map(|number| tenant.environment(number)).collect();
         let ends = ports.iter().zip(&made);
         let veths: Vec<(End<'_>, End<'_>)> = ends
-            .map(|(port, environment)| ((&self.daemon.namespace, port.as_str()), (environment, "eth0")))
+            .map(|(port, environment)| {
+                ((&self.daemon.namespace, port.as_str()), (environment, "eth0"))
+            })
             .collect();
         self.bed.veths(&veths)?;
         for environment in &made {

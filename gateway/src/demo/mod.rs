@@ -8,13 +8,14 @@
 //! | `plan` | who is where: addresses, interfaces, the resource document |
 //! | `lab` | the namespaces, links and servers |
 //! | `daemon` | the gateway under the demo, and how it is asked |
-//! | `curl`, `iperf3`, `scrape` | what the programs and the metrics page say |
+//! | `curl`, `iperf3`, `interfaces`, `scrape` | what programs, kernel and metrics page say |
 //! | `scenes` | what is shown, one file a scene |
 //! | `report`, `tables`, `progress` | how it is told |
 
 mod curl;
 mod daemon;
 mod error;
+mod interfaces;
 mod iperf3;
 mod lab;
 mod plan;
@@ -25,12 +26,12 @@ mod scrape;
 mod tables;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use halfspace_testbed::{Interrupt, Requirement, Testbed, missing};
+use halfspace_testbed::{Interrupt, Output, Process, Requirement, Testbed, missing, wait_until};
 
 use crate::config::node::DatapathChoice;
+use daemon::Daemon;
 use error::Error;
 use lab::Lab;
 use progress::{Mark, Progress};
@@ -45,6 +46,9 @@ const NEEDS: [Requirement; 6] = [
     Requirement::Program("nginx"),
     Requirement::Program("iperf3"),
 ];
+
+/// The visitor's ports from here on are used one after the other.
+const FIRST_VISITOR_PORT: u16 = 10_000;
 
 /// How to show it.
 #[derive(Clone, Debug, clap::Args)]
@@ -68,6 +72,10 @@ struct Stage {
     report: Report,
     interrupt: Interrupt,
     environments: usize,
+    /// Whether the fast path is in the kernel.
+    in_kernel: bool,
+    /// The port that the visitor's next request comes from.
+    visitor_port: u16,
 }
 
 impl Stage {
@@ -75,20 +83,38 @@ impl Stage {
     fn go_on(&self) -> Result<(), Error> {
         Error::if_raised(&self.interrupt)
     }
+
+    /// Waits for a program to end, however it does. Ctrl-C ends the waiting.
+    fn wait(&self, program: &mut Process, limit: Duration) -> Result<Output, Error> {
+        // One that is too slow is for `output` to tell of.
+        let _ = wait_until(limit, "the program to end", || {
+            !program.is_running() || self.interrupt.is_raised()
+        });
+        self.go_on()?;
+        Ok(program.output(Duration::ZERO)?)
+    }
 }
 
-/// Shows everything; succeeds if every check does.
-#[must_use]
-pub fn run(arguments: &Arguments) -> ExitCode {
+/// Not everything was as it should be; the output says what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the demo did not pass")]
+pub struct Failed;
+
+/// Shows everything, and prints what came of it.
+///
+/// # Errors
+///
+/// [`Failed`] if a check did, or if not everything could be shown.
+pub fn run(arguments: &Arguments) -> Result<(), Failed> {
     let started = Instant::now();
     let progress = Progress::new();
-    match show(arguments, &progress) {
-        Ok(report) => verdict(&report, started),
-        Err(error) => {
-            progress.line(&progress.coloured(Mark::Fail, &format!("demo: FAIL: {error}")));
-            ExitCode::FAILURE
-        }
-    }
+    show(arguments, &progress).map_or_else(
+        |error| {
+            progress.line(&progress.coloured(Mark::Fail, &format!("\ndemo: FAIL: {error}")));
+            Err(Failed)
+        },
+        |report| verdict(&report, started),
+    )
 }
 
 fn show(arguments: &Arguments, progress: &Progress) -> Result<Report, Error> {
@@ -119,12 +145,21 @@ fn set_up(
     progress: &Progress,
     interrupt: Interrupt,
 ) -> Result<Stage, Error> {
-    let mut report = Report::new(progress.clone());
+    let report = Report::new(progress.clone());
     report.scene("A gateway between two customers and the internet");
     let step = progress.step("laying out networks and servers, starting the gateway");
     let lab = Lab::lay_out(Testbed::new("demo")?, arguments.datapath)?;
     drop(step);
-    Ok(Stage { lab, report, interrupt, environments: arguments.environments.into() })
+    let datapath = lab.daemon.status()?.datapath;
+    report.note(format!("data path: {} ({})", datapath.kind, datapath.why));
+    Ok(Stage {
+        lab,
+        report,
+        interrupt,
+        environments: arguments.environments.into(),
+        in_kernel: datapath.kind == "ebpf",
+        visitor_port: FIRST_VISITOR_PORT,
+    })
 }
 
 /// Removes everything, and looks whether that is so.
@@ -162,19 +197,19 @@ fn look_around(stage: &Stage) {
         daemon.command_line("env list"),
         format!("ip netns list | grep {prefix}"),
         format!("ip netns exec {environment} curl http://{}/", plan::SERVICE),
-        format!("ip netns exec {} curl {}", daemon.namespace.name(), daemon::METRICS_URL),
-        format!("less {}", daemon.configuration().display()),
+        format!("ip netns exec {} curl {}", daemon.namespace.name(), Daemon::metrics_url()),
+        format!("less {}/resources.toml", daemon.directory().display()),
     ] {
         progress.line(&format!("  {command}"));
     }
     progress.line("Ctrl-C cleans up.");
     while !stage.interrupt.is_raised() {
-        stage.interrupt.sleep(Duration::from_secs(3600));
+        stage.interrupt.sleep(Duration::from_hours(1));
     }
 }
 
 /// The tables, and the last word.
-fn verdict(report: &Report, started: Instant) -> ExitCode {
+fn verdict(report: &Report, started: Instant) -> Result<(), Failed> {
     let progress = &report.progress;
     for (title, table) in [
         ("Who was seen as whom", tables::sources(&report.sources)),
@@ -184,14 +219,16 @@ fn verdict(report: &Report, started: Instant) -> ExitCode {
     }
     let seconds = started.elapsed().as_secs_f64();
     let (passed, failed) = (report.passed(), report.failed());
-    let (mark, code, last) = if failed.is_empty() {
-        (Mark::Pass, ExitCode::SUCCESS, format!("demo: PASS ({passed} checks, {seconds:.0} s)"))
-    } else {
-        let of = passed + failed.len();
-        let names = failed.join("\n  ");
-        let last = format!("demo: FAIL ({} of {of} checks)\n  {names}", failed.len());
-        (Mark::Fail, ExitCode::FAILURE, last)
-    };
-    progress.line(&format!("\n{}", progress.coloured(mark, &last)));
-    code
+    progress.line("");
+    if failed.is_empty() {
+        let last = format!("demo: PASS ({passed} checks, {seconds:.0} s)");
+        progress.line(&progress.coloured(Mark::Pass, &last));
+        return Ok(());
+    }
+    let last = format!("demo: FAIL ({} of {} checks)", failed.len(), passed + failed.len());
+    progress.line(&progress.coloured(Mark::Fail, &last));
+    for name in failed {
+        progress.line(&format!("  {name}"));
+    }
+    Err(Failed)
 }

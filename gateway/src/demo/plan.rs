@@ -28,6 +28,9 @@ pub(super) const ENVIRONMENT_MAC: &str = "02:00:00:64:00:02";
 /// The port that every environment's first connection comes from: all tuples are the same too.
 pub(super) const ENVIRONMENT_PORT: u16 = 40_000;
 
+/// The same for environments that call a second time, when the first ports still rest.
+pub(super) const SECOND_CALL_PORT: u16 = 40_100;
+
 /// The gateway's own address on its uplink.
 pub(super) const UPLINK: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
 

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// How often the spinner turns.
 const TICK: Duration = Duration::from_millis(100);
@@ -45,7 +45,8 @@ impl Mark {
 /// The demo's output.
 #[derive(Clone, Debug)]
 pub(super) struct Progress {
-    bar: ProgressBar,
+    /// The one step under way, if there is one, below the lines that stay.
+    steps: MultiProgress,
     terminal: bool,
     colour: bool,
 }
@@ -57,12 +58,12 @@ impl Progress {
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let target =
             if terminal { ProgressDrawTarget::stdout() } else { ProgressDrawTarget::hidden() };
-        Self { bar: ProgressBar::with_draw_target(None, target), terminal, colour }
+        Self { steps: MultiProgress::with_draw_target(target), terminal, colour }
     }
 
     /// A line that stays.
     pub(super) fn line(&self, text: &str) {
-        self.bar.suspend(|| println!("{text}"));
+        self.steps.suspend(|| println!("{text}"));
     }
 
     /// A line that stays, with its mark.
@@ -96,23 +97,21 @@ impl Progress {
     }
 
     fn begin(&self, what: &str, length: Option<u64>) -> Step {
-        if self.terminal {
-            let template = match length {
-                Some(_) => "  {spinner} {msg} {bar:24} {pos}/{len}",
-                None => "  {spinner} {msg} {elapsed}",
-            };
-            self.bar.set_style(
-                ProgressStyle::with_template(template)
-                    .unwrap_or_else(|_| ProgressStyle::default_spinner()),
-            );
-            self.bar.reset();
-            self.bar.set_length(length.unwrap_or_default());
-            self.bar.set_message(what.to_owned());
-            self.bar.enable_steady_tick(TICK);
-        } else {
+        if !self.terminal {
             println!("  … {what}");
         }
-        Step { bar: self.bar.clone() }
+        let template = match length {
+            Some(_) => "  {spinner} {msg} {bar:24} {pos}/{len}",
+            None => "  {spinner} {msg} {elapsed}",
+        };
+        let style = ProgressStyle::with_template(template)
+            .unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let bar = ProgressBar::new(length.unwrap_or_default())
+            .with_style(style)
+            .with_message(what.to_owned());
+        let bar = self.steps.add(bar);
+        bar.enable_steady_tick(TICK);
+        Step { bar }
     }
 }
 
@@ -131,7 +130,6 @@ impl Step {
 
 impl Drop for Step {
     fn drop(&mut self) {
-        self.bar.disable_steady_tick();
         self.bar.finish_and_clear();
     }
 }

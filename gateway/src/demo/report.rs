@@ -64,8 +64,8 @@ impl Report {
     pub(super) fn equal<T: PartialEq + Debug>(
         &mut self,
         name: impl Into<String>,
-        found: T,
-        expected: T,
+        found: &T,
+        expected: &T,
     ) {
         let instead = format!("found {found:?}, expected {expected:?}");
         self.holds(name, found == expected, instead);

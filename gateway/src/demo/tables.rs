@@ -75,7 +75,7 @@ pub(super) struct CountRow {
 
 /// Who was seen as whom.
 pub(super) fn sources(rows: &[SourceRow]) -> Table {
-    let mut table = table(["who asked", "from its own", "whom", "connections", "the server saw"]);
+    let mut table = table(["who asked", "own address", "whom", "connections", "the server saw"]);
     for row in rows {
         let seen: Vec<_> = row.seen.keys().map(ToString::to_string).collect();
         let ports = if row.ports > 1 { format!(", {} ports", row.ports) } else { String::new() };
@@ -93,7 +93,7 @@ pub(super) fn sources(rows: &[SourceRow]) -> Table {
 
 /// What was sent against what was counted.
 pub(super) fn counts(rows: &[CountRow]) -> Table {
-    let mut table = table(["sent", "", "counted", "metric"]);
+    let mut table = table(["what", "sent", "counted", "metric, halfspace_…"]);
     for row in rows {
         table.add_row([
             row.what.clone(),

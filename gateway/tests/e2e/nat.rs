@@ -167,7 +167,7 @@ fn ports_that_run_out_toward_one_destination_are_counted_and_others_go_on(datapa
         for socket in &sockets[..4] {
             seen_by(socket, "again").unwrap();
         }
-        let socket = datagram_socket(&office.client, family.client_at(40_004), other);
+        let socket = datagram_socket(&office.client, family.client_at(40_005), other);
         assert_eq!(seen_by(&socket, "?").unwrap().ip(), family.public);
     }
 }
@@ -236,11 +236,13 @@ fn a_large_download_arrives_whole_and_never_comes_to_user_space(datapath: Datapa
         let before = Handled::by(&office.gateway);
         let output = curl(
             &office.client,
-            &["--output", file.to_str().unwrap(), &url(server, "/files/noise")],
+            &["--fail", "--output", file.to_str().unwrap(), &url(server, "/files/noise")],
         );
         let after = Handled::by(&office.gateway);
         assert!(output.status.success(), "{output:?}");
-        assert!(fs::read(&file).unwrap() == content, "the content differs");
+        let arrived = fs::read(&file).unwrap();
+        assert_eq!(arrived.len(), content.len());
+        assert!(arrived == content, "the content differs");
 
         // A super-packet has 64 KiB at most, and is counted as one by the data path.
         let forwarded = after.forwarded - before.forwarded;

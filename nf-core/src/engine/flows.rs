@@ -128,7 +128,7 @@ impl Engine {
         let unused = Usage { last_seen: now.tick(), ..Usage::default() };
         install(id, &flow, first, unused, fast_path);
         let phase = Phase::of(key.tuple.protocol, &first, &unused);
-        self.wheel.arm(id.0, now + phase.timeout(key.tuple.protocol, &flow.timeouts));
+        self.wheel.arm(id.0, now + phase.look_after(key.tuple.protocol, &flow.timeouts));
         self.carry(now, &flow, Direction::Forward, carried, fast_path)
     }
 
@@ -289,7 +289,8 @@ impl Engine {
             forward.tcp_flags |= TcpFlags::RST.0;
             install(event.flow, &flow, forward, reverse, fast_path);
         }
-        if matches!(phase, Phase::TimeWait | Phase::Reset) {
+        // The end has come nearer than the timer knows, if the flow was open.
+        if matches!(phase, Phase::Closing | Phase::TimeWait | Phase::Reset) {
             self.wheel.arm(event.flow.0, now + phase.timeout(Protocol::Tcp, &flow.timeouts));
         }
     }
@@ -303,7 +304,8 @@ impl Engine {
         let deadline = last_seen + view.phase.timeout(protocol, &view.flow.timeouts);
         // The stamp is up to two ticks old: the clock behind it is coarse.
         if deadline > now + Duration::from_millis(8) {
-            self.wheel.arm(id.0, deadline);
+            let look = now + view.phase.look_after(protocol, &view.flow.timeouts);
+            self.wheel.arm(id.0, deadline.min(look));
             return;
         }
         let end = match view.phase {

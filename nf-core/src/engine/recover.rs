@@ -170,8 +170,8 @@ impl Engine {
         // Due at once: the timer reads what went through and arms itself by it.
         let phase = Phase::of(forward.tuple.protocol, &there.usage, &back.usage);
         let last_seen = there.usage.last_seen.resolve(now).max(back.usage.last_seen.resolve(now));
-        let timeout = phase.timeout(forward.tuple.protocol, &flow.timeouts);
-        self.wheel.arm(id.0, (last_seen + timeout).max(now));
+        let look = phase.look_after(forward.tuple.protocol, &flow.timeouts);
+        self.wheel.arm(id.0, (last_seen + look).max(now));
         true
     }
 

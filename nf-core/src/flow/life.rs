@@ -104,6 +104,15 @@ impl Phase {
         }
     }
 
+    /// How soon after a packet a flow of this phase is to be looked at. An opening one goes on to
+    /// a phase with an idle time of its own, and nobody tells: the acknowledgement that completes
+    /// the handshake carries no flag.
+    #[must_use]
+    pub fn look_after(self, protocol: Protocol, timeouts: &Timeouts) -> Duration {
+        let timeout = self.timeout(protocol, timeouts);
+        if self == Self::Opening { timeout.min(timeouts.tcp_established) } else { timeout }
+    }
+
     /// The lower-case name, as listings and metrics write it.
     #[must_use]
     pub const fn label(self) -> &'static str {

@@ -17,7 +17,8 @@ const BLOB: usize = 4 << 20;
 const PUBLISHED: &str = "files";
 
 /// A running nginx that answers every path with one body, except `/blob`: 4 MiB of a repeating
-/// text, for transfers. `/blob?rate=512k` sends it at that many bytes a second.
+/// text, for transfers, and what [`Nginx::publish`] adds. `/blob?rate=512k` is sent at that many
+/// bytes a second.
 #[derive(Debug)]
 pub struct Nginx {
     /// The server itself.
@@ -117,6 +118,7 @@ http {{
     server {{
         {listen}
         location = /blob {{ root .; limit_rate $rate; }}
+        location /{PUBLISHED}/ {{ root .; }}
         location / {{ return 200 "{body}"; }}
     }}
 }}

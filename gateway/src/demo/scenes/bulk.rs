@@ -33,7 +33,8 @@ pub(super) fn play(stage: &mut Stage) -> Result<(), Error> {
     stage.report.scene(&format!("A bulk transfer to {website}, through bridge and NAT gateway"));
     let before = Moment::take(stage)?;
     let step = stage.report.progress.step("iperf3 runs");
-    let transfer = Transfer::start(&stage.lab.blue.environments[0], PORT, DURATION)?.finish()?;
+    let transfer = Transfer::start(&stage.lab.blue.environments[0], PORT, DURATION)?;
+    let transfer = transfer.finish(stage)?;
     drop(step);
     stage.lab.blue.made.bridge += iperf3::CONNECTIONS;
     stage.lab.blue.made.nat += iperf3::CONNECTIONS;
@@ -53,8 +54,13 @@ pub(super) fn play(stage: &mut Stage) -> Result<(), Error> {
         "{} MB arrived at {gigabits:.1} Gbit/s; super-packets count as one packet",
         received.bytes / 1_000_000
     ));
+    let (mover, engine) = if stage.in_kernel {
+        ("the kernel", "user space")
+    } else {
+        ("the fast path", "the engine")
+    };
     stage.report.holds(
-        format!("forwarded in the fast path: {forwarded}, handed to user space: {punted}"),
+        format!("packets moved by {mover} alone: {forwarded}; through {engine}: {punted}"),
         punted <= MOST_PUNTED && forwarded > 100 * punted,
         format!("expected at most {MOST_PUNTED} handed over, and a hundred times as many not"),
     );
@@ -69,7 +75,7 @@ fn carried(stage: &mut Stage, payload: u64) -> Result<(), Error> {
     let flow = flows.iter().find(|it| it.forward.received.source.port() == PORT);
     let bytes = flow.map(|flow| flow.forward.bytes);
     stage.report.holds(
-        format!("`halfspace flows` has its {} bytes and more, for headers", payload),
+        format!("`halfspace flows` has its {payload} bytes and more, for headers"),
         // Headers of full-sized segments are less than a twentieth; what was sent twice is too.
         bytes.is_some_and(|bytes| (payload..payload + payload / 10).contains(&bytes)),
         format!("it has {bytes:?}"),
@@ -85,7 +91,9 @@ fn add_up(stage: &mut Stage, before: &Moment, after: &Moment) {
     let least = after.received.0.saturating_sub(before.received.1);
     let most = after.received.1 - before.received.0;
     stage.report.holds(
-        format!("forwarded, handed over and dropped add up to what the interfaces received, {most}"),
+        format!(
+            "forwarded, handed over and dropped add up to what the interfaces received, {most}"
+        ),
         (least..=most).contains(&decided),
         format!("they add up to {decided}, expected {least} to {most}"),
     );

@@ -30,14 +30,14 @@ const DOWNLOAD_RATE: &str = "700k";
 
 pub(super) fn play(stage: &mut Stage) -> Result<(), Error> {
     stage.report.scene("The gateway is killed under load");
-    if stage.lab.daemon.status()?.datapath.kind != "ebpf" {
+    if !stage.in_kernel {
         let why = "in user space the packets stop with the process";
         stage.report.skip("flows that go on without the gateway", why);
         return Ok(());
     }
     let environments = &stage.lab.blue.environments;
     let url = format!("http://{}/blob?rate={DOWNLOAD_RATE}", plan::WEBSITE);
-    let mut download = curl::download(&environments[1], &DOWNLOAD_PORT.to_string(), url)?;
+    let mut download = curl::download(&environments[1], DOWNLOAD_PORT, &url)?;
     let transfer = Transfer::start(&environments[0], BULK_PORT, DURATION)?;
     let began = Instant::now();
 
@@ -48,11 +48,12 @@ pub(super) fn play(stage: &mut Stage) -> Result<(), Error> {
     stage.interrupt.sleep(PAUSE);
     stage.go_on()?;
     let restarting = began.elapsed();
+    let starting = Instant::now();
     stage.lab.daemon.restart()?;
-    let ready = began.elapsed() - restarting;
+    let ready = starting.elapsed();
     let flows = stage.lab.daemon.flows()?;
-    let transfer = transfer.finish()?;
-    let size = download.output(DOWNLOAD_LIMIT)?;
+    let transfer = transfer.finish(stage)?;
+    let size = stage.wait(&mut download, DOWNLOAD_LIMIT)?;
     drop(step);
 
     match transfer {
@@ -69,12 +70,7 @@ pub(super) fn play(stage: &mut Stage) -> Result<(), Error> {
 }
 
 /// What iperf3 moved while there was no process.
-fn without_gateway(
-    stage: &mut Stage,
-    finished: &Finished,
-    killed: Duration,
-    restarting: Duration,
-) {
+fn without_gateway(stage: &mut Stage, finished: &Finished, killed: Duration, restarting: Duration) {
     let (from, to) = (killed.as_secs_f64(), restarting.as_secs_f64() - SKEW);
     let moved = finished.between(from, to);
     let megabytes = moved.iter().sum::<u64>() / 1_000_000;
@@ -115,9 +111,9 @@ fn back_to_work(stage: &mut Stage) -> Result<(), Error> {
     let count: usize = all.iter().map(|(_, numbers)| numbers.len()).sum();
     let listed = stage.lab.daemon.environments()?;
     let attached = listed.iter().filter(|it| it.state == "attached").count();
-    stage.report.equal(format!("all {count} environments are attached again"), attached, count);
+    stage.report.equal(format!("all {count} environments are attached again"), &attached, &count);
     let few = [(all[0].0, 2..4), (all[1].0, 2..4)];
-    let calls = call_out(stage, &few)?;
+    let calls = call_out(stage, &few, plan::SECOND_CALL_PORT)?;
     let outcome = answered(&calls, service_of).and_then(|()| answered(&calls, website_for));
     stage.report.check("and new connections are answered as before", outcome);
     Ok(())

@@ -25,7 +25,7 @@ pub(super) fn play(stage: &mut Stage) -> Result<(), Error> {
         count(
             stage,
             &page,
-            format!("of them to the internet"),
+            "of them to the internet".to_owned(),
             made.nat,
             ("halfspace_nat_gateway_flows_total", &[("nat_gateway_id", &nat)]),
         );
@@ -37,17 +37,11 @@ pub(super) fn play(stage: &mut Stage) -> Result<(), Error> {
         let refused = target.refused;
         let name = plan::target_name(number);
         let what = match refused {
-            0 => format!("requests that {name} answered"),
-            _ => format!("requests that {name} answered, and {refused} that it refused"),
+            0 => format!("requests to {name}"),
+            _ => format!("requests to {name}, {refused} refused"),
         };
         let address = plan::http(plan::TARGETS[number]).to_string();
-        count(
-            stage,
-            &page,
-            what,
-            sent,
-            ("halfspace_target_flows_total", &[("target", &address)]),
-        );
+        count(stage, &page, what, sent, ("halfspace_target_flows_total", &[("target", &address)]));
     }
     let everything = "connections in all".to_owned();
     count(stage, &page, everything, all, ("halfspace_flows_created_total", &[]));
@@ -61,8 +55,10 @@ fn count(
     sent: u64,
     (name, labels): (&str, &[(&str, &str)]),
 ) {
+    // They all begin with the program's name.
+    let short = name.trim_start_matches("halfspace_");
     let values = labels.iter().map(|(_, value)| *value).collect::<Vec<_>>().join(", ");
-    let metric = if labels.is_empty() { name.to_owned() } else { format!("{name}{{{values}}}") };
+    let metric = if labels.is_empty() { short.to_owned() } else { format!("{short}{{{values}}}") };
     // A metric that is not there counts nothing.
     let counted = page.sum(name, labels).unwrap_or_default();
     stage.report.counted(CountRow { what, sent, metric, counted });

@@ -9,14 +9,12 @@ use crate::demo::plan::{self, BLUE, GREEN};
 pub(super) fn play(stage: &mut Stage) -> Result<(), Error> {
     let (vpc, service) = (plan::VPC, plan::http(plan::SERVICE));
     stage.report.scene(&format!("Two customers, each with {vpc} and a service at {service}"));
-    let status = stage.lab.daemon.status()?;
-    stage.report.note(format!("data path: {} ({})", status.datapath.kind, status.datapath.why));
-
     let tenants = [BLUE, GREEN];
     for tenant in tenants {
         attach(stage, tenant, 1)?;
     }
-    let calls = call_out(stage, &tenants.map(|tenant| (tenant, 0..1)))?;
+    let first = tenants.map(|tenant| (tenant, 0..1));
+    let calls = call_out(stage, &first, plan::ENVIRONMENT_PORT)?;
 
     let source = format!("{}:{}", plan::ENVIRONMENT, plan::ENVIRONMENT_PORT);
     let mut same: Vec<_> = stage.lab.daemon.flows()?.into_iter().map(|flow| flow.forward).collect();
@@ -27,8 +25,8 @@ pub(super) fn play(stage: &mut Stage) -> Result<(), Error> {
     ports.sort();
     stage.report.equal(
         format!("the gateway saw {source} → {service} twice, on two interfaces"),
-        ports,
-        tenants.map(|tenant| tenant.environment(0)).to_vec(),
+        &ports,
+        &tenants.map(|tenant| tenant.environment(0)).to_vec(),
     );
     let outcome = answered(&calls, service_of);
     stage.report.check("blue's was answered by blue's service, green's by green's", outcome);

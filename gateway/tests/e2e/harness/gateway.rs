@@ -58,7 +58,6 @@ datapath = "{datapath}"
 {flows}
 state_dir = "{}"
 pin_dir = "{}"
-log_level = "debug"
 {keys}
 "#,
             state.display(),
@@ -174,16 +173,11 @@ log_level = "debug"
         http::get(&self.namespace, METRICS, path).unwrap()
     }
 
-    /// The metrics.
-    pub fn metrics(&self) -> Scrape {
-        let page = self.page("/metrics");
-        assert_eq!(page.status, 200, "{}", page.body);
-        Scrape::parse(&page.body)
-    }
-
     /// The sum of the samples of a metric that have these labels; 0 if there is none.
     pub fn count(&self, metric: &str, labels: &[(&str, &str)]) -> u64 {
-        self.metrics().sum(metric, labels).unwrap_or(0)
+        let page = self.page("/metrics");
+        assert_eq!(page.status, 200, "{}", page.body);
+        Scrape::parse(&page.body).sum(metric, labels).unwrap_or(0)
     }
 
     /// Packets that the engine dropped for a reason.

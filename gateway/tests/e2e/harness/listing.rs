@@ -26,7 +26,7 @@ pub struct Leg {
 }
 
 /// Source and destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub struct Addresses {
     pub source: SocketAddr,
     pub destination: SocketAddr,

@@ -4,7 +4,9 @@
 //! | --- | --- |
 //! | `gateway` | the daemon in its namespace: configured, started, asked, killed |
 //! | `listing` | what `halfspace flows --json` and its kin print |
-//! | `office` | hosts behind a NAT gateway, and an internet of one host |
+//! | `office` | a host behind a NAT gateway, and an internet of one host |
+//! | `shop` | load balancers and their targets |
+//! | `tenants` | environments behind bridges, of tenants with the same addresses |
 //! | `talk` | the least of clients: datagrams, connections, curl |
 //! | `dns` | a name server for dig to ask |
 //! | `raw` | frames as no stack would send them |
@@ -16,19 +18,21 @@ mod office;
 mod raw;
 #[path = "../../../src/demo/scrape.rs"]
 mod scrape;
+pub mod shop;
 mod talk;
+pub mod tenants;
 
 pub use dns::NameServer;
 pub use gateway::Gateway;
 pub use listing::Flow;
 pub use office::{Family, LAN, Office};
 pub use raw::Wire;
-pub use scrape::Scrape;
-pub use talk::{Heard, converse, curl, datagram_socket, seen_by, url};
+pub use talk::{any_port, converse, curl, datagram_socket, seen_by, url};
 
 use std::time::Duration;
 
 use halfspace_testbed::{Requirement, ready, wait_until};
+use scrape::Scrape;
 
 /// For what happens within a moment but has to cross processes, on a machine that is busy.
 pub const SOON: Duration = Duration::from_secs(10);

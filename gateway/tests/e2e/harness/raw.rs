@@ -2,7 +2,7 @@
 
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use halfspace_testbed::Namespace;
 use nf_core::packet::MacAddr;
@@ -13,6 +13,8 @@ use nix::sys::socket::{
     recv, send, setsockopt, socket,
 };
 use nix::sys::time::TimeVal;
+
+use super::SOON;
 
 /// A packet socket on a link of a namespace, which sends and hears whole Ethernet frames.
 pub struct Wire {
@@ -48,11 +50,13 @@ impl Wire {
         assert_eq!(sent, frame.len());
     }
 
-    /// Whether a frame that `wanted` knows comes by within `limit`, in or out. Those that have come
-    /// by since the socket was opened are looked at first.
-    pub fn hears(&self, limit: Duration, mut wanted: impl FnMut(&[u8]) -> bool) -> bool {
-        let deadline = Instant::now() + limit;
+    /// Sends a frame, and says whether one that `wanted` knows comes by soon, in or out.
+    pub fn is_answered(&self, frame: &[u8], mut wanted: impl FnMut(&[u8]) -> bool) -> bool {
         let mut buffer = vec![0; 65536];
+        // What came by before is no answer, and may have filled the socket's buffer.
+        while recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT).is_ok() {}
+        self.send(frame);
+        let deadline = Instant::now() + SOON;
         while Instant::now() < deadline {
             match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
                 Ok(length) if wanted(&buffer[..length]) => return true,

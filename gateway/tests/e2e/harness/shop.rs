@@ -156,10 +156,10 @@ impl Target {
     /// Starts its servers. nginx answers with the target's place.
     pub fn start(&mut self) {
         let at = |port| self.addresses().map(|ip| SocketAddr::new(ip, port));
-        self.echoes =
-            at(7).iter().map(|address| Echo::start(&self.namespace, *address).unwrap()).collect();
-        self.nginx =
-            Some(Nginx::start(&self.namespace, &at(80), &self.number.to_string()).unwrap());
+        let (echo, web) = (at(7), at(80));
+        let start_echo = |address: &SocketAddr| Echo::start(&self.namespace, *address).unwrap();
+        self.echoes = echo.iter().map(start_echo).collect();
+        self.nginx = Some(Nginx::start(&self.namespace, &web, &self.number.to_string()).unwrap());
     }
 
     /// Stops its servers: what connects is refused.

@@ -28,6 +28,8 @@ pub struct Inside {
     pub service: IpAddr,
     /// The internet's server.
     pub server: IpAddr,
+    /// Where curl is to connect from. One port a family: curl binds to both.
+    pub local_port: &'static str,
 }
 
 impl Inside {
@@ -38,12 +40,14 @@ impl Inside {
             bridge: IpAddr::V4(Ipv4Addr::new(10, 0, 1, 100)),
             service: IpAddr::V4(Ipv4Addr::new(10, 0, 1, 50)),
             server: Family::V4.server,
+            local_port: "40004",
         },
         Self {
             environment: IpAddr::V6(Ipv6Addr::new(0xfd00, 0xe, 0, 0, 0, 0, 0, 2)),
             bridge: IpAddr::V6(Ipv6Addr::new(0xfd00, 0xc, 0, 1, 0, 0, 0, 0x100)),
             service: IpAddr::V6(Ipv6Addr::new(0xfd00, 0xc, 0, 1, 0, 0, 0, 0x50)),
             server: Family::V6.server,
+            local_port: "40006",
         },
     ];
 

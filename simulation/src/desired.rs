@@ -1,0 +1,293 @@
+//! The desired state of a run, and how it changes.
+
+use std::fmt::Write as _;
+
+use crate::hosts::TENANTS;
+use crate::random::Random;
+
+/// What of a tenant comes and goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a resource that is there or not")]
+struct Tenant {
+    nat: bool,
+    nat_route: bool,
+    second_nat_address: bool,
+    balancer: bool,
+    targets: [bool; 3],
+    heavy_target: bool,
+    bridge: bool,
+    elastic: bool,
+    mac_known: bool,
+}
+
+/// The desired state.
+#[derive(Clone, Debug)]
+pub(crate) struct Desired {
+    tenants: [Tenant; TENANTS],
+    /// Ports that a gateway or bridge leases from.
+    ports: usize,
+}
+
+impl Desired {
+    pub(crate) fn new(ports: usize) -> Self {
+        let tenant = Tenant {
+            nat: true,
+            nat_route: true,
+            second_nat_address: false,
+            balancer: true,
+            targets: [true; 3],
+            heavy_target: false,
+            bridge: true,
+            elastic: true,
+            mac_known: false,
+        };
+        Self { tenants: [tenant; TENANTS], ports }
+    }
+
+    /// One thing changes, or comes back.
+    pub(crate) fn change(&mut self, random: &mut Random) {
+        let tenant = &mut self.tenants[random.below(TENANTS)];
+        // What is missing comes back soon, so that most of the time there is something to break.
+        let missing = [tenant.nat, tenant.nat_route, tenant.balancer, tenant.bridge, tenant.elastic];
+        if missing.contains(&false) && random.chance(700) {
+            for it in [
+                &mut tenant.nat,
+                &mut tenant.nat_route,
+                &mut tenant.balancer,
+                &mut tenant.bridge,
+                &mut tenant.elastic,
+            ] {
+                *it = true;
+            }
+            return;
+        }
+        let it = match random.below(14) {
+            0 => &mut tenant.nat,
+            1 => &mut tenant.nat_route,
+            2 => &mut tenant.balancer,
+            3 => &mut tenant.bridge,
+            4 => &mut tenant.elastic,
+            5 | 6 => &mut tenant.second_nat_address,
+            7 => &mut tenant.heavy_target,
+            8 | 9 => &mut tenant.mac_known,
+            n => &mut tenant.targets[n % 3],
+        };
+        *it = !*it;
+    }
+
+    /// Nothing sends of its own accord any more.
+    pub(crate) fn come_to_rest(&mut self) {
+        for tenant in &mut self.tenants {
+            tenant.balancer = false;
+        }
+    }
+
+    pub(crate) fn document(&self) -> String {
+        let mut text = UPLINK.to_owned();
+        for (number, tenant) in self.tenants.iter().enumerate() {
+            let mut own = NETWORK.to_owned();
+            let leases = format!(
+                "port_range = [5000, {}]\nudp_idle_timeout_seconds = 20\n\
+                 icmp_idle_timeout_seconds = 15\ntcp_idle_timeout_seconds = 60\n\
+                 port_quarantine_seconds = 5\n",
+                4999 + self.ports
+            );
+            if tenant.nat_route {
+                own.push_str(NAT_ROUTE);
+            } else {
+                own.push_str(NO_ROUTE);
+            }
+            own.push_str(if tenant.mac_known { MAC_KNOWN } else { MAC_UNKNOWN });
+            own.push_str(if tenant.elastic { ELASTIC } else { "" });
+            if tenant.nat {
+                own.push_str(NAT);
+                let second = if tenant.second_nat_address { ", \"eipalloc-@nat2\"" } else { "" };
+                // Writing into a string cannot fail.
+                let _ = write!(own, "allocation_ids = [\"eipalloc-@nat\", \"eipalloc-@nat6\"{second}]\n{leases}");
+            }
+            if tenant.bridge {
+                own.push_str(BRIDGE);
+                own.push_str(&leases);
+            }
+            own.push_str(if tenant.balancer { BALANCER } else { "" });
+            let targets: Vec<_> = TARGETS
+                .iter()
+                .zip(tenant.targets)
+                .filter(|(_, there)| *there)
+                .map(|(ip, _)| {
+                    let weight = if tenant.heavy_target { 900 } else { 1 };
+                    let weight = if *ip == TARGETS[0] { weight } else { 1 };
+                    format!("{{ id = \"{ip}\", weight = {weight} }}")
+                })
+                .collect();
+            let targets = targets.join(", ");
+            let _ = write!(own, "{WEB}target = [{targets}]\n{DNS}target = [{targets}]\n");
+            text.push_str(&own.replace('@', &number.to_string()));
+        }
+        text
+    }
+}
+
+/// In all texts below, `@` stands for the tenant's number.
+const TARGETS: [&str; 3] = ["10.0.1.10", "10.0.1.11", "10.0.2.10"];
+
+const UPLINK: &str = r#"
+[[uplink]]
+uplink_id = "uplink-wan"
+port = "wan"
+addresses = ["203.0.113.2/24", "2001:db8::2/64"]
+gateways = ["203.0.113.1", "2001:db8::1"]
+"#;
+
+const NETWORK: &str = r#"
+[[vpc]]
+vpc_id = "vpc-@"
+cidr_block = "10.0.0.0/16"
+ipv6_cidr_block = "fd00:a::/56"
+
+[[internet_gateway]]
+internet_gateway_id = "igw-@"
+vpc_id = "vpc-@"
+uplink_id = "uplink-wan"
+
+[[route_table]]
+route_table_id = "rtb-@public"
+vpc_id = "vpc-@"
+route = [
+    { destination_cidr_block = "0.0.0.0/0", gateway_id = "igw-@" },
+    { destination_ipv6_cidr_block = "::/0", gateway_id = "igw-@" },
+]
+
+[[subnet]]
+subnet_id = "subnet-@public"
+vpc_id = "vpc-@"
+cidr_block = "10.0.0.0/24"
+ipv6_cidr_block = "fd00:a:0:0::/64"
+route_table_id = "rtb-@public"
+
+[[subnet]]
+subnet_id = "subnet-@private"
+vpc_id = "vpc-@"
+cidr_block = "10.0.1.0/24"
+ipv6_cidr_block = "fd00:a:0:1::/64"
+route_table_id = "rtb-@private"
+
+[[subnet]]
+subnet_id = "subnet-@lan"
+vpc_id = "vpc-@"
+cidr_block = "10.0.2.0/24"
+ipv6_cidr_block = "fd00:a:0:2::/64"
+route_table_id = "rtb-@private"
+port = "t@lan"
+
+[[network_interface]]
+network_interface_id = "eni-@i1"
+subnet_id = "subnet-@private"
+private_ip_address = "10.0.1.10"
+ipv6_addresses = ["fd00:a:0:1::10"]
+mac_address = "02:00:00:00:00:11"
+port = "t@i1"
+
+[[address]]
+allocation_id = "eipalloc-@nat"
+public_ip = "198.51.10@.1"
+
+[[address]]
+allocation_id = "eipalloc-@nat2"
+public_ip = "198.51.10@.2"
+
+[[address]]
+allocation_id = "eipalloc-@nat6"
+public_ip = "2001:db8:e@::1"
+
+[[address]]
+allocation_id = "eipalloc-@lb"
+public_ip = "198.51.10@.9"
+"#;
+
+const NAT_ROUTE: &str = r#"
+[[route_table]]
+route_table_id = "rtb-@private"
+vpc_id = "vpc-@"
+route = [
+    { destination_cidr_block = "0.0.0.0/0", nat_gateway_id = "nat-@" },
+    { destination_ipv6_cidr_block = "::/0", nat_gateway_id = "nat-@" },
+]
+"#;
+
+const NO_ROUTE: &str = r#"
+[[route_table]]
+route_table_id = "rtb-@private"
+vpc_id = "vpc-@"
+"#;
+
+const MAC_KNOWN: &str = r#"
+[[network_interface]]
+network_interface_id = "eni-@i2"
+subnet_id = "subnet-@private"
+private_ip_address = "10.0.1.11"
+ipv6_addresses = ["fd00:a:0:1::11"]
+mac_address = "02:00:00:00:00:12"
+port = "t@i2"
+"#;
+
+const MAC_UNKNOWN: &str = r#"
+[[network_interface]]
+network_interface_id = "eni-@i2"
+subnet_id = "subnet-@private"
+private_ip_address = "10.0.1.11"
+ipv6_addresses = ["fd00:a:0:1::11"]
+port = "t@i2"
+"#;
+
+const ELASTIC: &str = r#"
+[[address]]
+allocation_id = "eipalloc-@i1"
+public_ip = "198.51.10@.20"
+network_interface_id = "eni-@i1"
+"#;
+
+const NAT: &str = r#"
+[[nat_gateway]]
+nat_gateway_id = "nat-@"
+subnet_id = "subnet-@public"
+"#;
+
+const BRIDGE: &str = r#"
+[[lambda_bridge]]
+lambda_bridge_id = "bridge-@"
+subnet_id = "subnet-@private"
+private_ip_address = "10.0.1.99"
+ipv6_address = "fd00:a:0:1::99"
+"#;
+
+const BALANCER: &str = r#"
+[[load_balancer]]
+load_balancer_name = "lb-@"
+scheme = "internet-facing"
+subnet_mapping = [
+    { subnet_id = "subnet-@public", allocation_id = "eipalloc-@lb", private_ipv4_address = "10.0.0.50" },
+]
+listener = [
+    { protocol = "TCP", port = 80, target_group_name = "web-@", tcp_idle_timeout_seconds = 60 },
+    { protocol = "UDP", port = 53, target_group_name = "dns-@" },
+]
+"#;
+
+const WEB: &str = r#"
+[[target_group]]
+target_group_name = "web-@"
+protocol = "TCP"
+port = 8080
+vpc_id = "vpc-@"
+health_check = { interval_seconds = 10, timeout_seconds = 3, healthy_threshold_count = 2, unhealthy_threshold_count = 2 }
+"#;
+
+const DNS: &str = r#"
+[[target_group]]
+target_group_name = "dns-@"
+protocol = "UDP"
+port = 5353
+vpc_id = "vpc-@"
+health_check = { port = 8080, interval_seconds = 10, timeout_seconds = 3, healthy_threshold_count = 2, unhealthy_threshold_count = 2 }
+"#;

@@ -1,0 +1,142 @@
+//! What must hold of the engine after every step, and when all is over.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use lambda_bridge::LambdaBridge;
+use nat::Nat;
+use nf_core::engine::FlowView;
+use nf_core::fast_path::Direction;
+use nf_core::id::FlowId;
+use nf_core::testing::World;
+use nlb::Nlb;
+
+/// The functions' places in the engine's list.
+const NAT: u8 = 0;
+const NLB: u8 = 1;
+const BRIDGE: u8 = 2;
+
+/// A broken promise.
+pub(crate) type Broken = String;
+
+macro_rules! must {
+    ($holds:expr, $($what:tt)*) => {
+        if !$holds { return Err(format!($($what)*)); }
+    };
+}
+pub(crate) use must;
+
+/// Every flow there is.
+pub(crate) fn flows(world: &mut World) -> Vec<FlowView> {
+    let World { engine, path, now, .. } = world;
+    engine.list_flows(*now, FlowId(0), usize::MAX, path).0
+}
+
+/// What holds at any moment.
+pub(crate) fn check(world: &mut World) -> Result<(), Broken> {
+    packets(world)?;
+    let flows = flows(world);
+    entries(world, &flows)?;
+    claims(world, &flows)
+}
+
+/// Every packet that was handed over has met its end or waits.
+fn packets(world: &World) -> Result<(), Broken> {
+    let counters = world.engine.counters();
+    let (seen, decided, waiting) =
+        (counters.packets_in(), counters.packets_decided(), counters.packets_waiting());
+    must!(seen == decided + waiting, "{seen} packets in, {decided} decided, {waiting} waiting");
+    let punts: u64 = counters.punts.iter().sum();
+    must!(punts == world.handed_over, "{} handed over, {punts} counted", world.handed_over);
+    Ok(())
+}
+
+/// Entries are two for each flow, say of it what the engine says, and no key is in two flows.
+fn entries(world: &World, flows: &[FlowView]) -> Result<(), Broken> {
+    must!(
+        world.path.len() == 2 * flows.len() && flows.len() == world.engine.flow_count(),
+        "{} entries for {} flows",
+        world.path.len(),
+        flows.len()
+    );
+    let slots: BTreeMap<_, _> = world.path.adjacencies().collect();
+    let mut keys = HashSet::new();
+    for FlowView { id, flow, .. } in flows {
+        for direction in [Direction::Forward, Direction::Reverse] {
+            let key = flow.key(direction);
+            must!(keys.insert(*key), "{key} is a key of two flows, {id} among them");
+            must!(world.name_of(key.port).is_some(), "flow {id} is on port {}, which is gone", key.port);
+            let Some(entry) = world.path.entry(key) else {
+                return Err(format!("flow {id} has no entry for {key}"));
+            };
+            let other = flow.key(direction.opposite());
+            let right = entry.flow == *id
+                && entry.direction == direction
+                && entry.generation == flow.generation
+                && entry.action.rewrite == other.tuple.reversed();
+            must!(right, "flow {id} and its entry differ: {flow:?} {entry:?}");
+            if let Some(slot) = slots.get(&entry.action.adjacency) {
+                must!(slot.port == other.port, "flow {id} leaves by port {}, not {}", slot.port, other.port);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What functions hold is what flows claim.
+fn claims(world: &World, flows: &[FlowView]) -> Result<(), Broken> {
+    let mut claimed = BTreeMap::<u8, BTreeSet<u32>>::new();
+    for FlowView { id, flow, .. } in flows {
+        for (function, claim) in flow.claims.iter() {
+            let new = claimed.entry(function.0).or_default().insert(claim.0);
+            must!(new, "flow {id} has a claim that another has too: {function:?} {claim:?}");
+        }
+    }
+    let claimed = |function| claimed.get(&function).map_or(0, BTreeSet::len);
+    let (Some(nat), Some(nlb), Some(bridge)) = (
+        world.engine.function_as::<Nat>(),
+        world.engine.function_as::<Nlb>(),
+        world.engine.function_as::<LambdaBridge>(),
+    ) else {
+        return Err("a function is missing".to_owned());
+    };
+    let leased: usize = nat.usage().map(|(_, usage)| usage.leases).sum();
+    let bridged: usize = bridge.usage().map(|(_, usage)| usage.leases).sum();
+    let balanced: u64 = nlb.targets().iter().map(|target| target.active_flows).sum();
+    for (name, held, counted, function) in [
+        ("NAT", nat.held(), leased, NAT),
+        ("bridge", bridge.held(), bridged, BRIDGE),
+        ("load balancer", balanced as usize, balanced as usize, NLB),
+    ] {
+        let claimed = claimed(function);
+        must!(
+            held == claimed && counted == claimed,
+            "{name}: flows claim {claimed}, {held} are held, {counted} counted"
+        );
+    }
+    Ok(())
+}
+
+/// After the last flow nothing is left: no entry, lease, next hop or deadline.
+pub(crate) fn check_rest(world: &mut World) -> Result<(), Broken> {
+    check(world)?;
+    must!(world.engine.flow_count() == 0, "{} flows are left", world.engine.flow_count());
+    must!(
+        world.engine.neighbour_count() == 0,
+        "{} next hops are left",
+        world.engine.neighbour_count()
+    );
+    let slots = world.path.adjacencies().count();
+    must!(slots == 0, "{slots} adjacencies are left in the fast path");
+    let waiting = world.engine.counters().packets_waiting();
+    must!(waiting == 0, "{waiting} packets wait for ever");
+    let World { engine, path, now, .. } = world;
+    let due = engine.advance(*now, path);
+    must!(due.is_none(), "a timer is armed for {due:?}, now is {now:?}");
+    let resting = |usage: nf_core::translator::RealmUsage| usage.quarantined;
+    let nat = engine.function_as::<Nat>().into_iter().flat_map(Nat::usage);
+    let bridge = engine.function_as::<LambdaBridge>().into_iter().flat_map(LambdaBridge::usage);
+    let quarantined: usize =
+        nat.map(|it| resting(it.1)).chain(bridge.map(|it| resting(it.1))).sum();
+    must!(quarantined == 0, "{quarantined} ports rest for ever");
+    Ok(())
+}
