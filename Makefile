@@ -14,11 +14,13 @@ RUN_PACKAGES := iproute2 ethtool procps curl nginx-light iperf3 dnsutils iputils
 	python3 prometheus
 # The benchmark's peers, and instruments.
 BENCH_PACKAGES := nftables
+# libFuzzer is C++.
+FUZZ_PACKAGES := g++
 # Making and running the container image without a daemon.
 IMAGE_PACKAGES := buildah podman runc
 
 .PHONY: build demo test check fuzz bench image clean \
-	build-packages run-packages bench-packages image-packages
+	build-packages run-packages bench-packages fuzz-packages image-packages
 
 build: build-packages ## Build everything, optimised
 	$(CARGO) build --release --workspace
@@ -26,7 +28,7 @@ build: build-packages ## Build everything, optimised
 demo: build run-packages ## Show the gateway at work, in namespaces of its own (root)
 	target/release/halfspace demo
 
-test: build-packages run-packages bench-packages image-packages ## Every test (root; skips say why)
+test: build-packages run-packages bench-packages fuzz-packages image-packages ## Every test (root; skips say why)
 	$(MAKE) image
 	$(CARGO) test --workspace --no-fail-fast
 	$(MAKE) fuzz
@@ -34,9 +36,9 @@ test: build-packages run-packages bench-packages image-packages ## Every test (r
 check: build-packages ## Format, lints, documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
 
-fuzz: build-packages ## Fuzz every parser, briefly; FUZZ_SECONDS=n for longer
+fuzz: fuzz-packages ## Fuzz every parser, briefly; FUZZ_SECONDS=n for longer
 	fuzz/run.sh
 
 bench: build bench-packages run-packages ## Measure against peers, in namespaces of its own (root)
@@ -66,5 +68,7 @@ run-packages:
 	$(call install,$(RUN_PACKAGES))
 bench-packages:
 	$(call install,$(BENCH_PACKAGES))
+fuzz-packages:
+	$(call install,$(FUZZ_PACKAGES))
 image-packages:
 	$(call install,$(IMAGE_PACKAGES))

@@ -47,7 +47,7 @@ for target in $(cargo "+$nightly" fuzz list); do
 	input=$(sed -n 's/.*Test unit written to //p' "$log" | tail -n 1)
 	if [[ -n $input ]]; then
 		echo "the input is ${input/#"$PWD"/fuzz}; run it again with" >&2
-		echo "  cargo +$nightly fuzz run --sanitizer none --fuzz-dir fuzz $target ${input/#"$PWD"/fuzz}" >&2
+		echo "  cargo +$nightly fuzz run --sanitizer none $target ${input/#"$PWD"/fuzz}" >&2
 	fi
 	echo "everything it said is in fuzz/$log" >&2
 done

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the container image: one static binary, FROM scratch, without a daemon and without a
-# network. Writes target/image/halfspace.oci.tar; images/README.md says how to run it.
+# network. Writes target/image/halfspace.oci.tar; docs/container.md says how to run it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -64,11 +64,12 @@ version=${package##*[#@]}
 buildah=(buildah --root "$work/storage" --runroot "$work/run" --storage-driver vfs)
 name=localhost/halfspace:$version
 # `--timestamp`: the same binary gives the same image, to the digest.
-"${buildah[@]}" build --quiet --isolation chroot --pull-never --format oci --timestamp 0 \
+"${buildah[@]}" build --quiet --isolation chroot --pull-never --format oci \
+	--timestamp 0 --identity-label=false \
 	--build-arg "VERSION=$version" --tag "$name" --file images/Containerfile "$work/context" >/dev/null
 rm -f "$archive"
 "${buildah[@]}" push --quiet "$name" "oci-archive:$work/halfspace.oci.tar:$name"
 mv "$work/halfspace.oci.tar" "$archive"
 
 echo "$archive: $name, $(du -h "$archive" | cut -f1) ($(du -h "$work/context/root/halfspace" | cut -f1) of it the binary)"
-echo "load it with  podman load --input $archive  (or docker load); images/README.md says how to run it"
+echo "load it with  podman load --input $archive; docs/container.md says how to run it"

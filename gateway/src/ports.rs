@@ -287,7 +287,7 @@ mod tests {
     fn a_changed_mac_address_or_mtu_attaches_the_port_anew() {
         let ports = attached(&[link(2, "eth0")]);
         let changed = Link { mtu: 9000, ..link(2, "eth0") };
-        let plan = plan(&ports, &["eth0"], &[changed.clone()]);
+        let plan = plan(&ports, &["eth0"], std::slice::from_ref(&changed));
         assert_eq!(plan.remove, [(changed.id, Reason::Changed)]);
         assert_eq!(plan.attach, [(changed, HookWish::Auto)]);
     }

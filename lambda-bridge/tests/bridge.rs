@@ -1,6 +1,8 @@
 //! A bridge on the engine and the reference fast path: clones that share one interface, alone and
 //! in front of a NAT gateway.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -126,8 +128,8 @@ fn only(sent: Vec<(String, Vec<u8>)>, port: &str) -> Vec<u8> {
     frame
 }
 
-fn dropped(reason: Drop) -> Option<Fate> {
-    Some(Fate::Slow(Verdict::Dropped(reason)))
+fn dropped(reason: Drop) -> Fate {
+    Fate::Slow(Verdict::Dropped(reason))
 }
 
 fn held(w: &World) -> (usize, usize) {
@@ -181,7 +183,7 @@ fn a_flow_through_bridge_and_nat_gateway_is_one_rewrite() {
         assert_eq!(frame, there.build());
         let again = only(w.send(name, query(OUTSIDE, name).build()), "wan");
         assert_eq!(again, frame);
-        assert!(matches!(w.fate, Some(Fate::Fast(_))));
+        assert!(matches!(w.fate(), Fate::Fast(_)));
         let answer = Frame::udp(at(OUTSIDE), src).payload(name).build();
         let back = only(w.send("wan", answer), name);
         assert_eq!(tuple(&back), Tuple { src: at(OUTSIDE), dst: INNER.into(), ..tuple(&back) });
@@ -232,14 +234,14 @@ fn nobody_reaches_an_environment() {
         ("10.0.1.20:5432", format!("10.0.1.99:{}", port ^ 1)),
     ] {
         assert_eq!(w.send("db", Frame::udp(at(src), at(&dst)).build()), []);
-        assert_eq!(w.fate, dropped(Drop::Unsolicited));
+        assert_eq!(w.fate(), dropped(Drop::Unsolicited));
     }
     assert_eq!(w.send("db", Frame::udp(at("10.0.1.20:1"), at("172.16.0.1:1")).build()), []);
-    assert_eq!(w.fate, dropped(Drop::Blackhole));
+    assert_eq!(w.fate(), dropped(Drop::Blackhole));
     // Not even another environment, or the same.
     for name in ["env-0", "env-1"] {
         assert_eq!(w.send(name, query(&format!("10.0.1.99:{port}"), "hello").build()), []);
-        assert_eq!(w.fate, dropped(Drop::Unsolicited));
+        assert_eq!(w.fate(), dropped(Drop::Unsolicited));
     }
     assert_eq!(held(&w), (0, 1));
 }
@@ -284,7 +286,7 @@ fn a_detached_environment_takes_its_flows_along_and_its_ports_rest() {
     w.attach("env-2", "bridge-1").unwrap();
     only(w.send("env-2", query(DATABASE, "2").build()), "db");
     assert_eq!(w.send("db", Frame::udp(at(DATABASE), gone).build()), []);
-    assert_eq!(w.fate, dropped(Drop::Unsolicited));
+    assert_eq!(w.fate(), dropped(Drop::Unsolicited));
     let quarantined = |w: &World| {
         let bridge = w.engine.function_as::<LambdaBridge>().unwrap();
         bridge.usage().next().unwrap().1.quarantined
@@ -314,7 +316,7 @@ fn a_bridge_that_goes_takes_its_flows_and_comes_back_with_its_environments() {
     w.reload(&DOCUMENT[..DOCUMENT.find("[[lambda_bridge]]").unwrap()]);
     assert_eq!((w.engine.flow_count(), held(&w)), (0, (0, 0)));
     assert_eq!(w.send("env-0", query(DATABASE, "between").build()), []);
-    assert_eq!(w.fate, dropped(Drop::UnknownPort));
+    assert_eq!(w.fate(), dropped(Drop::UnknownPort));
     w.reload(DOCUMENT);
     only(w.send("env-0", query(DATABASE, "after").build()), "db");
 }
@@ -342,7 +344,11 @@ fn a_new_process_takes_over_the_whole_chain() {
         let answer = Frame::udp(at(OUTSIDE), *src).payload(name.as_str()).build();
         let back = only(w.send("wan", answer), name);
         assert!(back.ends_with(name.as_bytes()) && checksums_are_right(&back));
-        assert_eq!(back[..6], *INNER_MAC.as_bytes(), "learnt from packets the new process never saw");
+        assert_eq!(
+            back[..6],
+            *INNER_MAC.as_bytes(),
+            "learnt from packets the new process never saw"
+        );
         let answer = Frame::udp(at(DATABASE), *inside).payload(name.as_str()).build();
         assert!(only(w.send("db", answer), name).ends_with(name.as_bytes()));
     }
@@ -350,6 +356,6 @@ fn a_new_process_takes_over_the_whole_chain() {
     w.attach("env-3", "bridge-1").unwrap();
     let new = tuple(&only(w.send("env-3", query(OUTSIDE, "new").build()), "wan")).src;
     assert!(outside.iter().all(|(_, src, _)| *src != new));
-    w.pass(Duration::from_secs(300));
+    w.pass(Duration::from_mins(5));
     assert_eq!((w.engine.flow_count(), w.path.len(), held(&w)), (0, 0, (0, 0)));
 }

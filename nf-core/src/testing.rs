@@ -46,10 +46,9 @@ pub struct World {
     pub path: SoftFastPath,
     /// The moment.
     pub now: Time,
-    /// What became of the last frame that came in.
-    pub fate: Option<Fate>,
     /// Frames handed to user space since the engine was started.
     pub handed_over: u64,
+    fate: Option<Fate>,
     answering: bool,
     config: EngineConfig,
     functions: Functions,
@@ -301,6 +300,15 @@ impl World {
         panic!("the engine's deadline stands still at {:?}", self.now);
     }
 
+    /// What became of the last frame that came in.
+    ///
+    /// # Panics
+    /// If none did yet.
+    #[must_use]
+    pub fn fate(&self) -> Fate {
+        self.fate.unwrap_or_else(|| panic!("no frame came in yet"))
+    }
+
     /// How often user space dropped for this reason.
     #[must_use]
     pub fn dropped(&self, reason: Drop) -> u64 {
@@ -411,7 +419,8 @@ fn port_mac(id: PortId) -> MacAddr {
 
 fn build(generation: Generation, document: &Document) -> Arc<Snapshot> {
     let snapshot = Snapshot::build(generation, document).unwrap_or_else(|problems| {
-        panic!("{}", problems.iter().map(|it| format!("{it}\n")).collect::<String>())
+        let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        panic!("{}", problems.join("\n"))
     });
     Arc::new(snapshot)
 }

@@ -87,7 +87,9 @@ impl Prober {
     /// A port no probe is under way from. A dozen draws miss only when nearly all are in use.
     fn free_port(&mut self, eni: EniIx) -> Option<u16> {
         (0..12)
-            .map(|_| PORTS.start + (self.rng.next_u32() % u32::from(PORTS.end - PORTS.start)) as u16)
+            .map(|_| {
+                PORTS.start + (self.rng.next_u32() % u32::from(PORTS.end - PORTS.start)) as u16
+            })
             .find(|port| !self.under_way.contains_key(&(eni, *port)))
     }
 

@@ -48,7 +48,8 @@ impl Desired {
     pub(crate) fn change(&mut self, random: &mut Random) {
         let tenant = &mut self.tenants[random.below(TENANTS)];
         // What is missing comes back soon, so that most of the time there is something to break.
-        let missing = [tenant.nat, tenant.nat_route, tenant.balancer, tenant.bridge, tenant.elastic];
+        let missing =
+            [tenant.nat, tenant.nat_route, tenant.balancer, tenant.bridge, tenant.elastic];
         if missing.contains(&false) && random.chance(700) {
             for it in [
                 &mut tenant.nat,
@@ -103,7 +104,10 @@ impl Desired {
                 own.push_str(NAT);
                 let second = if tenant.second_nat_address { ", \"eipalloc-@nat2\"" } else { "" };
                 // Writing into a string cannot fail.
-                let _ = write!(own, "allocation_ids = [\"eipalloc-@nat\", \"eipalloc-@nat6\"{second}]\n{leases}");
+                let _ = write!(
+                    own,
+                    "allocation_ids = [\"eipalloc-@nat\", \"eipalloc-@nat6\"{second}]\n{leases}"
+                );
             }
             if tenant.bridge {
                 own.push_str(BRIDGE);

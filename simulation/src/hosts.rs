@@ -65,9 +65,27 @@ impl Hosts {
         let mut hosts = Self { all: Vec::new() };
         for tenant in 0..TENANTS {
             let port = |name: &str| format!("t{tenant}{name}");
-            hosts.add(Place::Instance, Some(tenant), &port("i1"), 0x11, &["10.0.1.10", "fd00:a:0:1::10"]);
-            hosts.add(Place::Instance, Some(tenant), &port("i2"), 0x12, &["10.0.1.11", "fd00:a:0:1::11"]);
-            hosts.add(Place::Segment, Some(tenant), &port("lan"), 0x21, &["10.0.2.10", "fd00:a:0:2::10"]);
+            hosts.add(
+                Place::Instance,
+                Some(tenant),
+                &port("i1"),
+                0x11,
+                &["10.0.1.10", "fd00:a:0:1::10"],
+            );
+            hosts.add(
+                Place::Instance,
+                Some(tenant),
+                &port("i2"),
+                0x12,
+                &["10.0.1.11", "fd00:a:0:1::11"],
+            );
+            hosts.add(
+                Place::Segment,
+                Some(tenant),
+                &port("lan"),
+                0x21,
+                &["10.0.2.10", "fd00:a:0:2::10"],
+            );
             hosts.add(Place::Segment, Some(tenant), &port("lan"), 0x22, &["10.0.2.11"]);
         }
         hosts.add(Place::Internet, None, WAN, 0, &["192.0.2.1", "2001:db8:f::1"]);
@@ -76,7 +94,14 @@ impl Hosts {
         hosts
     }
 
-    fn add(&mut self, place: Place, tenant: Option<usize>, port: &str, mac: u8, ips: &[&str]) -> HostId {
+    fn add(
+        &mut self,
+        place: Place,
+        tenant: Option<usize>,
+        port: &str,
+        mac: u8,
+        ips: &[&str],
+    ) -> HostId {
         let id = HostId(self.all.len() as u32);
         let mac = match place {
             Place::Internet => ROUTER,
@@ -90,8 +115,8 @@ impl Hosts {
     }
 
     /// Another clone; all of a tenant's and of both tenants' are alike.
-    pub(crate) fn add_environment(&mut self, tenant: usize, port: &str) {
-        self.add(Place::Environment, Some(tenant), port, 0x41, &["169.254.76.1", "fd00:76::1"]);
+    pub(crate) fn add_environment(&mut self, tenant: usize, port: &str) -> HostId {
+        self.add(Place::Environment, Some(tenant), port, 0x41, &["169.254.76.1", "fd00:76::1"])
     }
 
     pub(crate) fn get(&self, id: HostId) -> &Host {
@@ -102,11 +127,11 @@ impl Hosts {
         self.all.iter().filter(|host| host.present)
     }
 
-    /// The environment behind a port goes.
-    pub(crate) fn remove_environment(&mut self, port: &str) -> Option<HostId> {
-        let gone = self.all.iter_mut().find(|host| host.present && host.port == port)?;
+    /// The environment in a place goes: who it was, and its port.
+    pub(crate) fn remove_environment(&mut self, place: &str) -> Option<(HostId, String)> {
+        let gone = self.all.iter_mut().find(|host| host.present && host.port.starts_with(place))?;
         gone.present = false;
-        Some(gone.id)
+        Some((gone.id, gone.port.clone()))
     }
 
     /// Whoever has an address behind a port.

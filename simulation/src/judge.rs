@@ -64,7 +64,11 @@ fn entries(world: &World, flows: &[FlowView]) -> Result<(), Broken> {
         for direction in [Direction::Forward, Direction::Reverse] {
             let key = flow.key(direction);
             must!(keys.insert(*key), "{key} is a key of two flows, {id} among them");
-            must!(world.name_of(key.port).is_some(), "flow {id} is on port {}, which is gone", key.port);
+            must!(
+                world.name_of(key.port).is_some(),
+                "flow {id} is on port {}, which is gone",
+                key.port
+            );
             let Some(entry) = world.path.entry(key) else {
                 return Err(format!("flow {id} has no entry for {key}"));
             };
@@ -75,7 +79,12 @@ fn entries(world: &World, flows: &[FlowView]) -> Result<(), Broken> {
                 && entry.action.rewrite == other.tuple.reversed();
             must!(right, "flow {id} and its entry differ: {flow:?} {entry:?}");
             if let Some(slot) = slots.get(&entry.action.adjacency) {
-                must!(slot.port == other.port, "flow {id} leaves by port {}, not {}", slot.port, other.port);
+                must!(
+                    slot.port == other.port,
+                    "flow {id} leaves by port {}, not {}",
+                    slot.port,
+                    other.port
+                );
             }
         }
     }

@@ -27,11 +27,11 @@ use crate::talk::{Talk, Wanted, Way};
 use crate::{Failure, Options, Sabotage};
 
 /// How long hosts start conversations.
-const BUSY: Duration = Duration::from_secs(300);
+const BUSY: Duration = Duration::from_mins(5);
 /// How long a process is down before another starts.
 const DOWN: Duration = Duration::from_secs(5);
 /// Every idle time is over by then.
-const REST: Duration = Duration::from_secs(1200);
+const REST: Duration = Duration::from_mins(20);
 /// Steps of a run; one that takes more does not come to an end.
 const MOST_STEPS: u64 = 2_000_000;
 
@@ -116,7 +116,8 @@ impl Run {
             lately: Vec::new(),
             sabotage: options.sabotage,
         };
-        for event in [Event::Begin, Event::Change, Event::Environment, Event::Unplug, Event::Noise] {
+        for event in [Event::Begin, Event::Change, Event::Environment, Event::Unplug, Event::Noise]
+        {
             run.soon(10, 3000, event);
         }
         for _ in 0..6 {
@@ -187,7 +188,9 @@ impl Run {
                     self.report.changes += 1;
                     self.reload();
                 }
-                self.soon(1000, 20_000, Event::Change);
+                // Some changes are taken back before what was on its way has come.
+                let (from, to) = if self.random.chance(300) { (5, 100) } else { (1000, 20_000) };
+                self.soon(from, to, Event::Change);
             }
             Event::Environment if busy => {
                 self.environment();
@@ -282,8 +285,8 @@ impl Run {
 
     /// A damaged frame, a cut one, or pure chance.
     fn noise(&mut self) {
-        let ports = ["t0i1", "t0i2", "t0lan", "t0e0", "t1i1", "t1e1", WAN];
-        let port = (*self.random.pick(&ports)).to_owned();
+        let ports: Vec<_> = self.hosts.present().map(|host| host.port.clone()).collect();
+        let port = self.random.pick(&ports).clone();
         let mut frame = if self.lately.is_empty() || self.random.chance(200) {
             let len = self.random.below(120);
             (0..len).map(|_| self.random.number() as u8).collect()
@@ -317,15 +320,32 @@ impl Run {
             return;
         }
         let tenant = self.random.below(TENANTS);
-        let port = format!("t{tenant}e{}", self.random.below(ENVIRONMENTS));
-        if let Some(gone) = self.hosts.remove_environment(&port) {
-            self.world.unplug(&port);
-            for talk in self.talks.iter_mut().filter(|talk| talk.from == gone) {
-                talk.end.get_or_insert(crate::End::Gone);
-            }
-        } else if self.world.attach(&port, &format!("bridge-{tenant}")).is_ok() {
-            self.hosts.add_environment(tenant, &port);
+        let place = format!("t{tenant}e{}", self.random.below(ENVIRONMENTS));
+        let Some((gone, port)) = self.hosts.remove_environment(&place) else {
+            self.attach(tenant, &place);
+            return;
+        };
+        self.world.unplug(&port);
+        let mut unfinished = None;
+        for talk in self.talks.iter_mut().filter(|talk| talk.from == gone && talk.end.is_none()) {
+            talk.end = Some(crate::End::Gone);
+            unfinished = Some(talk.id);
         }
+        // Often another clone takes its place at once and starts where it had, while the answers to
+        // the old one are still on their way.
+        if let Some(talk) = unfinished.filter(|_| self.random.chance(700))
+            && let Some(new) = self.attach(tenant, &place)
+        {
+            let wanted = self.talks[talk as usize].wanted_by(new);
+            self.start_talk(wanted);
+        }
+    }
+
+    /// A new clone, and a port of its own: frames on their way to an old one are not for it.
+    fn attach(&mut self, tenant: usize, place: &str) -> Option<HostId> {
+        let port = format!("{place}-{}", self.order);
+        self.world.attach(&port, &format!("bridge-{tenant}")).ok()?;
+        Some(self.hosts.add_environment(tenant, &port))
     }
 
     fn unplug(&mut self) {
@@ -369,7 +389,12 @@ impl Run {
             let all: Vec<_> = self.hosts.present().map(|host| host.id).collect();
             self.hosts.get(*self.random.pick(&all)).clone()
         };
-        let Some(wanted) = self.wish(&from) else { return };
+        if let Some(wanted) = self.wish(&from) {
+            self.start_talk(wanted);
+        }
+    }
+
+    fn start_talk(&mut self, wanted: Wanted) {
         let id = self.talks.len() as u32;
         let rounds = 1 + self.random.below(6) as u16;
         self.talks.push(Talk::new(id, wanted, self.random.number(), rounds));
@@ -538,7 +563,8 @@ impl Run {
 
     /// The port that a frame really leaves by.
     fn misdirect(&mut self, port: String) -> String {
-        let clones = || self.hosts.present().map(|host| &host.port).filter(|it| it.starts_with("t0e"));
+        let clones =
+            || self.hosts.present().map(|host| &host.port).filter(|it| it.starts_with("t0e"));
         match self.fault() {
             Some(Sabotage::WrongTenant) if port == "t0i1" => "t1i1".to_owned(),
             Some(Sabotage::WrongClone) if port.starts_with("t0e") => {

@@ -95,6 +95,12 @@ impl Talk {
         }
     }
 
+    /// The same conversation, as another host would hold it.
+    pub(crate) fn wanted_by(&self, from: HostId) -> Wanted {
+        let Self { way, protocol, local, remote, ref allowed, .. } = *self;
+        Wanted { way, from, protocol, local, remote, allowed: allowed.clone() }
+    }
+
     /// The packet of this moment, with an Ethernet header between these two; `None` once patience
     /// has ended.
     pub(crate) fn say(&mut self, src: MacAddr, dst: MacAddr, ttl: u8) -> Option<Vec<u8>> {

@@ -106,18 +106,19 @@ pub struct Failed;
 ///
 /// [`Failed`] if a check did, or if not everything could be shown.
 pub fn run(arguments: &Arguments) -> Result<(), Failed> {
-    let started = Instant::now();
     let progress = Progress::new();
     show(arguments, &progress).map_or_else(
         |error| {
             progress.line(&progress.coloured(Mark::Fail, &format!("\ndemo: FAIL: {error}")));
             Err(Failed)
         },
-        |report| verdict(&report, started),
+        |(report, took)| verdict(&report, took),
     )
 }
 
-fn show(arguments: &Arguments, progress: &Progress) -> Result<Report, Error> {
+/// Shows everything and cleans up; how long it took to show.
+fn show(arguments: &Arguments, progress: &Progress) -> Result<(Report, Duration), Error> {
+    let started = Instant::now();
     let lacking: Vec<_> = missing(&NEEDS).iter().map(ToString::to_string).collect();
     if !lacking.is_empty() {
         return Err(Error::Requirements(lacking));
@@ -126,6 +127,7 @@ fn show(arguments: &Arguments, progress: &Progress) -> Result<Report, Error> {
         .map_err(|source| Error::System { action: "listen for Ctrl-C", source })?;
     let mut stage = set_up(arguments, progress, interrupt)?;
     let played = scenes::play(&mut stage);
+    let took = started.elapsed();
     let failed = played.is_err() || !stage.report.failed().is_empty();
     if failed && !stage.interrupt.is_raised() {
         progress.line("\nThe end of the gateway's log:");
@@ -136,7 +138,7 @@ fn show(arguments: &Arguments, progress: &Progress) -> Result<Report, Error> {
     }
     let Stage { lab, mut report, .. } = stage;
     clean_up(lab, &mut report);
-    played.map(|()| report)
+    played.map(|()| (report, took))
 }
 
 /// Lays everything out and starts the gateway.
@@ -209,7 +211,7 @@ fn look_around(stage: &Stage) {
 }
 
 /// The tables, and the last word.
-fn verdict(report: &Report, started: Instant) -> Result<(), Failed> {
+fn verdict(report: &Report, took: Duration) -> Result<(), Failed> {
     let progress = &report.progress;
     for (title, table) in [
         ("Who was seen as whom", tables::sources(&report.sources)),
@@ -217,11 +219,11 @@ fn verdict(report: &Report, started: Instant) -> Result<(), Failed> {
     ] {
         progress.line(&format!("\n{}\n{table}", progress.bold(title)));
     }
-    let seconds = started.elapsed().as_secs_f64();
+    let seconds = took.as_secs();
     let (passed, failed) = (report.passed(), report.failed());
     progress.line("");
     if failed.is_empty() {
-        let last = format!("demo: PASS ({passed} checks, {seconds:.0} s)");
+        let last = format!("demo: PASS ({passed} checks, {seconds} s)");
         progress.line(&progress.coloured(Mark::Pass, &last));
         return Ok(());
     }

@@ -119,3 +119,38 @@ fn right(table: &mut Table, column: usize) {
         column.set_cell_alignment(CellAlignment::Right);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(log: &[&str]) -> SourceRow {
+        let log: Vec<_> = log.iter().map(|client| client.parse().unwrap()).collect();
+        let own = "169.254.100.2".parse().unwrap();
+        SourceRow::new("three environments".to_owned(), own, "the website".to_owned(), &log)
+    }
+
+    #[test]
+    fn a_log_is_summed_up_by_address() {
+        let row = row(&["203.0.113.1:1024", "203.0.113.2:1024", "203.0.113.1:1025"]);
+        assert_eq!(row.total(), 3);
+        assert_eq!(row.to_string(), "2 × 203.0.113.1, 1 × 203.0.113.2");
+        assert!(row.all_distinct());
+        assert!(!row.all_from("203.0.113.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn clients_with_one_address_and_port_are_not_distinct() {
+        let row = row(&["203.0.113.1:1024", "203.0.113.1:1024"]);
+        assert!(row.all_from("203.0.113.1".parse().unwrap()));
+        assert!(!row.all_distinct());
+    }
+
+    #[test]
+    fn figures_line_up_and_the_ports_are_told() {
+        let one = row(&["203.0.113.1:1024", "203.0.113.1:1025"]);
+        let table = sources(&[one]).to_string();
+        let line = table.lines().nth(3).unwrap();
+        assert!(line.contains("┆           2 ┆ 203.0.113.1, 2 ports"), "{table}");
+    }
+}

@@ -388,3 +388,61 @@ fn process(process: &Process, started: f64) {
         started,
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(core: Core) -> String {
+        let (control, process) = (Control::default(), Process::default());
+        render(&Sample { core, control, process })
+    }
+
+    #[test]
+    fn every_gateway_of_the_document_has_its_own_series_and_no_other_has() {
+        let usage = RealmUsage { flows_total: 7, leases: 3, ..RealmUsage::default() };
+        let two = page(Core {
+            nat_gateways: vec![("nat-a".to_owned(), usage), ("nat-b".to_owned(), usage)],
+            ..Core::default()
+        });
+        assert!(two.contains("halfspace_nat_gateway_flows_total{nat_gateway_id=\"nat-a\"} 7\n"));
+        assert!(two.contains("halfspace_nat_gateway_leased_ports{nat_gateway_id=\"nat-b\"} 3\n"));
+        let one = page(Core { nat_gateways: vec![("nat-b".to_owned(), usage)], ..Core::default() });
+        assert!(!one.contains("nat-a"), "{one}");
+    }
+
+    #[test]
+    fn a_target_is_in_one_state() {
+        let page = page(Core {
+            targets: vec![TargetView {
+                group: "web".parse().unwrap(),
+                target: "[fd00::1]:80".parse().unwrap(),
+                state: TargetState::Healthy,
+                active_flows: 1,
+                flows_total: 2,
+            }],
+            ..Core::default()
+        });
+        for (state, value) in [("initial", 0), ("healthy", 1), ("unhealthy", 0), ("unused", 0)] {
+            let line = format!(
+                "halfspace_target_state{{target_group=\"web\",target=\"[fd00::1]:80\",\
+                 state=\"{state}\"}} {value}\n"
+            );
+            assert!(page.contains(&line), "{line}{page}");
+        }
+    }
+
+    #[test]
+    fn without_the_kernels_counters_the_rest_is_still_told() {
+        let page = page(Core { flows: 5, ..Core::default() });
+        assert!(!page.contains("halfspace_fastpath_"), "{page}");
+        assert!(page.contains("\nhalfspace_flows 5\n"), "{page}");
+    }
+
+    #[test]
+    fn fractions_of_a_second_of_cpu_time_are_told() {
+        let process = Process { cpu_seconds: Some(1.25), ..Process::default() };
+        let sample = Sample { core: Core::default(), control: Control::default(), process };
+        assert!(render(&sample).ends_with("process_cpu_seconds_total 1.25\n"));
+    }
+}

@@ -137,7 +137,13 @@ impl Daemon {
         fs::rename(beside, self.bed.dir().join("resources.toml")).unwrap();
     }
 
+    /// Starts the daemon and waits until it is ready.
     pub fn start_again(&mut self) {
+        self.start_until_readiness_is(200);
+    }
+
+    /// Starts the daemon and waits until it tells of its readiness with this status.
+    pub fn start_until_readiness_is(&mut self, status: u16) {
         let file = self.bed.dir().join("gateway.toml");
         let state = self.directory();
         let text = format!(
@@ -154,7 +160,8 @@ impl Daemon {
         command.arg("run").arg("--config").arg(file);
         let mut process = self.namespace.spawn_command(command).unwrap();
         let namespace = &self.namespace;
-        let answers = || http::get(namespace, METRICS, "/readyz").is_ok_and(|it| it.status == 200);
+        let answers =
+            || http::get(namespace, METRICS, "/readyz").is_ok_and(|it| it.status == status);
         if let Err(error) = process.wait_ready(SOON, answers) {
             panic!("the daemon does not start: {error}\n{}", process.stderr());
         }

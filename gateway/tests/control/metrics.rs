@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use halfspace_testbed::{Requirement, ready};
 use nf_core::verdict::{Drop, FastDrop, Punt};
 
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, RESOURCES};
 
 /// Names and types of all metrics.
 const NAMES: &str = include_str!("metrics.golden");
@@ -71,6 +71,25 @@ fn the_page_passes_promtool() {
     let output = promtool.wait_with_output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
+}
+
+#[test]
+fn a_port_that_cannot_be_attached_keeps_a_starting_gateway_from_being_ready() {
+    let Some(mut daemon) = Daemon::start("metrics-ready", 0) else { return };
+    let loopback = RESOURCES.replace("port = \"lan0\"", "port = \"lo\"");
+    daemon.write_resources(&loopback);
+    daemon.eventually("the port to fail", || {
+        daemon.page("/metrics").body.contains("halfspace_ports_failed 1\n")
+    });
+    assert_eq!(daemon.page("/readyz").status, 200, "what is ready stays so");
+
+    daemon.stop();
+    daemon.start_until_readiness_is(503);
+    let page = daemon.page("/readyz");
+    assert!(page.body.starts_with("port lo is not attached: "), "{}", page.body);
+    assert_eq!(daemon.page("/healthz").status, 200);
+    daemon.write_resources(RESOURCES);
+    daemon.eventually("readiness", || daemon.page("/readyz").status == 200);
 }
 
 #[test]

@@ -89,6 +89,7 @@ fn with_a_download(name: &str, datapath: Datapath, document: &str, body: impl Fn
     let output = download.success(Duration::from_mins(1)).unwrap();
     assert_eq!(output.stdout.len(), 4 << 20);
     assert!(office.gateway.is_running());
+    office.gateway.assert_packets_add_up();
     drop(echoes);
 }
 

@@ -12,6 +12,7 @@ mod harness;
 mod bad_input;
 mod bridge;
 mod chain;
+mod elastic_ip;
 mod nat;
 mod nlb;
 mod ports;

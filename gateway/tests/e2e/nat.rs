@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use halfspace_testbed::programs::{Echo, Nginx};
+use halfspace_testbed::programs::{Echo, Iperf3, Nginx};
 
 use crate::harness::{
     Datapath, Family, Flow, Gateway, LAN, NameServer, Office, converse, curl, datagram_socket,
@@ -23,8 +23,10 @@ on_each_datapath!(
     ports_that_run_out_toward_one_destination_are_counted_and_others_go_on,
     idle_flows_expire_and_late_tcp_draws_a_reset,
     a_large_download_arrives_whole_and_never_comes_to_user_space,
+    iperf3_runs_both_ways_over_tcp_and_udp,
     a_datagram_to_a_closed_port_is_refused,
     senders_learn_the_mtu_of_the_path,
+    a_router_that_changes_its_mac_address_is_followed,
 );
 
 fn curl_reaches_the_internet_as_the_elastic_ip_address(datapath: Datapath) {
@@ -211,6 +213,11 @@ fn idle_flows_expire_and_late_tcp_draws_a_reset(datapath: Datapath) {
         let seen = seen_by(socket, "anew").unwrap();
         assert_ne!(seen, before, "the released port rests");
     }
+    // Left alone, everything ends and everything is given back.
+    eventually("all flows to expire", || office.gateway.flows().is_empty());
+    assert_eq!(office.gateway.count("halfspace_nat_gateway_leased_ports", &[]), 0);
+    assert_eq!(office.gateway.count("halfspace_nat_gateway_quarantined_ports", &[]), 8);
+    office.gateway.assert_packets_add_up();
     drop(echoes);
 }
 
@@ -253,6 +260,26 @@ fn a_large_download_arrives_whole_and_never_comes_to_user_space(datapath: Datapa
         let flow = office.gateway.flows();
         let flow = flow.iter().find(|it| it.forward.received.destination == server).unwrap();
         assert!(flow.reverse.bytes > content.len() as u64, "{flow:?}");
+    }
+}
+
+fn iperf3_runs_both_ways_over_tcp_and_udp(datapath: Datapath) {
+    let office = Office::open("nat-iperf3", datapath);
+    for family in Family::BOTH {
+        let _server = Iperf3::start(&office.internet, family.server_at(5201)).unwrap();
+        let server = family.server.to_string();
+        for options in [&[][..], &["-R"], &["-u", "-b20M"], &["-u", "-b20M", "-R"]] {
+            let iperf3 = ["iperf3", "--json", "-t1", "-c", &server];
+            let output = office.client.run(iperf3.iter().chain(options)).unwrap();
+            let report: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
+            let end = &report["end"];
+            let sum = if end["sum_received"].is_null() { &end["sum"] } else { &end["sum_received"] };
+            // A second of 20 Mbit/s, or of as much as there is.
+            assert!(sum["bytes"].as_u64().unwrap() > 2_000_000, "{options:?}: {end}");
+            if let Some(lost) = sum["lost_percent"].as_f64() {
+                assert!(lost < 5.0, "{options:?}: {end}");
+            }
+        }
     }
 }
 
@@ -303,4 +330,24 @@ fn senders_learn_the_mtu_of_the_path(datapath: Datapath) {
         }
     }
     assert!(office.gateway.engine_drops("too_big") >= 2);
+}
+
+fn a_router_that_changes_its_mac_address_is_followed(datapath: Datapath) {
+    let office = Office::open("nat-mac", datapath);
+    let echoes = Family::BOTH.map(|it| Echo::start(&office.internet, it.server_at(7)).unwrap());
+    let mut streams = Family::BOTH.map(|it| converse(&office.client, it.server_at(7)).unwrap());
+    // It tells of the change by itself, as the other router of a pair does that takes over.
+    office
+        .internet
+        .sysctl([
+            ("net.ipv4.conf.eth0.arp_notify", "1"),
+            ("net.ipv6.conf.eth0.ndisc_notify", "1"),
+        ])
+        .unwrap();
+    office.internet.ip(["link set eth0 address 02:00:00:00:77:77"]).unwrap();
+    for (family, stream) in Family::BOTH.iter().zip(&mut streams) {
+        stream.echo("to the new address").unwrap();
+        assert_eq!(converse(&office.client, family.server_at(7)).unwrap().seen_as.ip(), family.public);
+    }
+    drop(echoes);
 }

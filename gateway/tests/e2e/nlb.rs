@@ -6,12 +6,13 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use halfspace_testbed::http;
+use halfspace_testbed::programs::Echo;
+use halfspace_testbed::{Testbed, http};
 use nf_core::packet::{Frame, Headers, TcpFlags, Transport};
 
 use crate::harness::shop::{Shop, TARGETS, balancer};
 use crate::harness::{
-    Datapath, Family, Wire, any_port, converse, curl, datagram_socket, eventually, seen_by,
+    Datapath, Family, Gateway, Wire, any_port, converse, curl, datagram_socket, eventually, seen_by,
     url,
 };
 
@@ -21,6 +22,7 @@ on_each_datapath!(
     flows_are_spread_by_weight,
     what_is_for_no_listener_or_no_flow_is_refused,
     a_target_removed_from_the_document_loses_its_flows_and_no_other_does,
+    a_public_ipv6_address_needs_no_other_in_front_of_it,
 );
 
 const EQUAL: [(usize, u32); TARGETS] = [(0, 1), (1, 1), (2, 1)];
@@ -196,4 +198,78 @@ fn a_target_removed_from_the_document_loses_its_flows_and_no_other_does(datapath
             assert_ne!(answer.body, "0");
         }
     }
+}
+
+/// A VPC whose IPv6 block the internet routes to the gateway.
+const PUBLIC_VPC: &str = r#"
+[[vpc]]
+vpc_id = "vpc-global"
+cidr_block = "10.0.0.0/16"
+ipv6_cidr_block = "2001:db8:40::/56"
+
+[[subnet]]
+subnet_id = "subnet-global"
+vpc_id = "vpc-global"
+cidr_block = "10.0.0.0/24"
+ipv6_cidr_block = "2001:db8:40::/64"
+
+[[network_interface]]
+network_interface_id = "eni-global"
+subnet_id = "subnet-global"
+private_ip_address = "10.0.0.11"
+ipv6_addresses = ["2001:db8:40::11"]
+port = "web1"
+
+[[load_balancer]]
+load_balancer_name = "global"
+scheme = "internet-facing"
+subnet_mapping = [{ subnet_id = "subnet-global", ipv6_address = "2001:db8:40::80" }]
+listener = [{ protocol = "TCP", port = 7, target_group_name = "echo" }]
+
+[[target_group]]
+target_group_name = "echo"
+protocol = "TCP"
+port = 7
+vpc_id = "vpc-global"
+target = [{ id = "2001:db8:40::11" }]
+
+[[internet_gateway]]
+internet_gateway_id = "igw-global"
+vpc_id = "vpc-global"
+uplink_id = "uplink-wan"
+
+[[uplink]]
+uplink_id = "uplink-wan"
+port = "wan0"
+addresses = ["2001:db8:1::2/64"]
+gateways = ["2001:db8:1::1"]
+"#;
+
+fn a_public_ipv6_address_needs_no_other_in_front_of_it(datapath: Datapath) {
+    let bed = Testbed::new("nlb-global").unwrap();
+    let mut gateway = Gateway::prepare(&bed, datapath);
+    let (internet, web) = (bed.namespace("internet").unwrap(), bed.namespace("web1").unwrap());
+    let gw = &gateway.namespace;
+    bed.veths(&[((gw, "wan0"), (&internet, "eth0")), ((gw, "web1"), (&web, "eth0"))]).unwrap();
+    internet
+        .ip([
+            "address add 2001:db8:1::1/64 dev eth0",
+            "route add 2001:db8:40::/56 via 2001:db8:1::2",
+        ])
+        .unwrap();
+    web.ip([
+        "address add 2001:db8:40::11/64 dev eth0",
+        "route add default via 2001:db8:40::1",
+    ])
+    .unwrap();
+    gateway.start(PUBLIC_VPC);
+    let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+    let _echo = Echo::start(&web, at("[2001:db8:40::11]:7")).unwrap();
+    let mut heard = converse(&internet, at("[2001:db8:40::80]:7")).unwrap();
+    assert_eq!(heard.seen_as, heard.local, "the target sees the client");
+    heard.echo("through").unwrap();
+    // The target itself is not reached from outside, whatever address it has.
+    let error = converse(&internet, at("[2001:db8:40::11]:7")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert!(gateway.engine_drops("unsolicited") > 0);
 }

@@ -117,6 +117,37 @@ fn environments_are_attached_again_with_their_flows() {
     assert_eq!(lab.gateway.flows().len(), streams.len() * 3 / 4);
 }
 
+#[test]
+fn a_table_full_of_flows_is_taken_over_even_into_one_of_another_size() {
+    if !Datapath::Ebpf.is_available() {
+        return;
+    }
+    let mut office = Office::open("restart-many", Datapath::Ebpf);
+    let echoes = Family::BOTH.map(|it| Echo::start(&office.internet, it.server_at(7)).unwrap());
+    let sockets: Vec<_> = Family::BOTH
+        .iter()
+        .flat_map(|family| (0..300).map(|n| (family.client_at(20_000 + n), family.server_at(7))))
+        .map(|(local, server)| {
+            let socket = datagram_socket(&office.client, local, server);
+            let seen = seen_by(&socket, "first").unwrap();
+            (socket, seen)
+        })
+        .collect();
+    for (round, flows) in ["flows = 4096", "flows = 16384", "flows = 1024"].iter().enumerate() {
+        office.gateway.kill();
+        office.gateway.configure(flows);
+        office.gateway.start_again();
+        assert_eq!(office.gateway.flows().len(), sockets.len(), "{flows}");
+        for (socket, seen) in &sockets {
+            assert_eq!(seen_by(socket, &format!("round {round}")).unwrap(), *seen);
+        }
+        let punted = [("verdict", "punted"), ("reason", "miss")];
+        let misses = office.gateway.count("halfspace_fastpath_packets_total", &punted);
+        assert!(misses <= sockets.len() as u64, "none of them was set up anew: {misses}");
+    }
+    drop(echoes);
+}
+
 on_each_datapath!(a_second_instance_is_refused_and_the_first_goes_on,);
 
 fn a_second_instance_is_refused_and_the_first_goes_on(datapath: Datapath) {

@@ -140,8 +140,8 @@ impl Engine {
         };
         let forward_out = out(self, there.action.adjacency, walked.port, walked.hop);
         let reverse_out = out(self, back.action.adjacency, forward.port, back_hop);
-        let flow = match (forward_out, reverse_out) {
-            (Some(forward_out), Some(reverse_out)) => Flow {
+        let flow = if let (Some(forward_out), Some(reverse_out)) = (forward_out, reverse_out) {
+            Flow {
                 forward,
                 reverse,
                 forward_out,
@@ -150,11 +150,10 @@ impl Engine {
                 timeouts: walked.timeouts,
                 generation: self.snapshot.generation(),
                 since: now,
-            },
-            _ => {
-                self.release(now, walked.claims, FlowEnd::Policy);
-                return false;
             }
+        } else {
+            self.release(now, walked.claims, FlowEnd::Policy);
+            return false;
         };
         if self.flows.insert_at(id, &flow).is_err() {
             self.release(now, walked.claims, FlowEnd::Policy);

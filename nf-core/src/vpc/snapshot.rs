@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use ipnet::IpNet;
 
 use super::build;
-use super::document::Document;
+use super::document::{Document, Scheme};
 use super::hash::Map;
 use super::id::BridgeId;
 use super::invalid::Invalid;
@@ -14,7 +14,7 @@ use super::lpm::Lpm;
 use super::model::{
     Bridge, BridgeIx, Eni, EniIx, LoadBalancer, LoadBalancerIx, NatGateway, NatGatewayIx, PortRole,
     RouteTable, RouteTarget, Subnet, SubnetIx, TargetGroup, TargetGroupIx, Uplink, UplinkIx, Vpc,
-    VpcIx,
+    VpcIx, is_global_unicast,
 };
 use crate::id::Generation;
 
@@ -126,7 +126,8 @@ impl Snapshot {
         self.route_table_of(subnet).by_prefix.get(destination).copied()
     }
 
-    /// The interface and private address that an Elastic IP address stands for.
+    /// The interface and private address that an Elastic IP address stands for. The public IPv6
+    /// address of an internet-facing load balancer's node stands for itself.
     #[must_use]
     pub fn public_address(&self, public: IpAddr) -> Option<(EniIx, IpAddr)> {
         self.lookups.public.get(&public).copied()
@@ -146,12 +147,16 @@ impl Snapshot {
         self.vpc(vpc).uplink
     }
 
-    /// Every Elastic IP address in use, with the uplink where the gateway answers for it.
+    /// Every address that [`Self::public_address`] knows, with the uplink where the gateway answers
+    /// for it.
     pub fn own_addresses(&self) -> impl Iterator<Item = (IpAddr, UplinkIx)> {
-        self.resources.enis.iter().flat_map(|eni| {
-            let uplink = self.uplink_of(eni.vpc);
-            eni.public_ips.iter().filter_map(move |ip| Some((ip.public_ip, uplink?)))
-        })
+        let elastic = self
+            .resources
+            .enis
+            .iter()
+            .flat_map(|eni| eni.public_ips.iter().map(move |ip| (ip.public_ip, eni.vpc)));
+        let nodes = self.resources.public_nodes().map(|(ix, ip)| (ip, self.eni(ix).vpc));
+        elastic.chain(nodes).filter_map(|(ip, vpc)| Some((ip, self.uplink_of(vpc)?)))
     }
 
     /// The Lambda bridge of that id.
@@ -263,6 +268,19 @@ fn indexed<T, I>(all: &[T], index: fn(usize) -> I) -> impl Iterator<Item = (I, &
     all.iter().enumerate().map(move |(place, it)| (index(place), it))
 }
 
+impl Resources {
+    /// The public IPv6 addresses of internet-facing load balancers, which no Elastic IP address
+    /// stands in front of.
+    fn public_nodes(&self) -> impl Iterator<Item = (EniIx, IpAddr)> {
+        let facing = self.load_balancers.iter().filter(|it| it.scheme == Scheme::InternetFacing);
+        facing.flat_map(|it| &it.nodes).flat_map(|node| {
+            let addresses = self.enis[node.eni.place()].ipv6_addresses.iter();
+            let public = addresses.filter(|ip| is_global_unicast(**ip));
+            public.map(|ip| (node.eni, IpAddr::V6(*ip)))
+        })
+    }
+}
+
 impl Lookups {
     fn of(resources: &Resources) -> Self {
         let mut enis = Map::default();
@@ -272,6 +290,7 @@ impl Lookups {
             enis.extend(eni.addresses().map(|address| ((eni.vpc, address), ix)));
             public.extend(eni.public_ips.iter().map(|ip| (ip.public_ip, (ix, ip.private_ip))));
         }
+        public.extend(resources.public_nodes().map(|(ix, ip)| (ip, (ix, ip))));
 
         let mut blocks: Vec<Vec<(IpNet, SubnetIx)>> = vec![Vec::new(); resources.vpcs.len()];
         for (place, subnet) in resources.subnets.iter().enumerate() {

@@ -184,8 +184,7 @@ fn views(stage: &mut Stage) {
 /// Sends requests to the load balancer, `at_once` at a time, and notes who answered.
 fn ask(stage: &mut Stage, requests: usize, at_once: usize) -> Result<Vec<Outcome>, Error> {
     let url = format!("http://{}/", plan::BALANCER);
-    // Each from a port that was never used before: what is refused or closed is over for the
-    // visitor at once, and its kernel likes to take the same port again.
+    // Each from a port that was never used before, so that every log tells them apart.
     let ports = stage.visitor_port..stage.visitor_port + requests as u16;
     stage.visitor_port = ports.end;
     let clients = ports.map(|port| (&stage.lab.visitor, port.to_string()));

@@ -192,6 +192,19 @@ pin_dir = "{}"
         self.count("halfspace_fastpath_packets_total", &labels)
     }
 
+    /// What went into the engine has come out of it, or waits.
+    #[track_caller]
+    pub fn assert_packets_add_up(&self) {
+        let page = self.page("/metrics").body;
+        let scrape = Scrape::parse(&page);
+        let count = |metric| scrape.sum(metric, &[]).unwrap_or(0);
+        let came_in = count("halfspace_engine_received_packets_total")
+            + count("halfspace_engine_originated_packets_total");
+        let decided = count("halfspace_engine_packets_total");
+        let waiting = count("halfspace_engine_waiting_packets");
+        assert_eq!(came_in, decided + waiting, "{page}");
+    }
+
     /// `halfspace status`.
     pub fn status(&self) -> Value {
         self.json(&["status"])

@@ -16,9 +16,12 @@ fn v6(text: &str) -> Ipv6Addr {
 
 /// The link-local address that the gateway has on a port.
 fn link_local(world: &World, port: &str) -> Ipv6Addr {
-    let [a, b, c, d, e, f] = *world.mac(port).as_bytes();
-    let word = |high, low| u16::from_be_bytes([high, low]);
-    Ipv6Addr::new(0xfe80, 0, 0, 0, word(a ^ 2, b), word(c, 0xff), word(0xfe, d), word(e, f))
+    let mac = world.mac(port);
+    let (vendor, device) = mac.as_bytes().split_at(3);
+    let mut interface = [vendor, &[0xff, 0xfe], device].concat();
+    interface[0] ^= 2;
+    let prefix = [0xfe, 0x80, 0, 0, 0, 0, 0, 0];
+    <[u8; 16]>::try_from([&prefix[..], &interface].concat()).unwrap().into()
 }
 
 #[test]
@@ -43,7 +46,7 @@ fn arp_is_answered_for_what_the_gateway_stands_for_and_for_nothing_else() {
         let expected = if answered { out(port, reply) } else { nothing() };
         assert_eq!(w.send(port, request), expected, "{what}");
         let fate = if answered { CONSUMED } else { dropped(Drop::NotServed) };
-        assert_eq!(w.fate, fate, "{what}");
+        assert_eq!(w.fate(), fate, "{what}");
     }
     assert_eq!(w.engine.neighbour_count(), 0, "a question makes no entry");
 }
@@ -89,10 +92,10 @@ fn whoever_claims_an_address_that_is_not_theirs_is_counted_and_not_believed() {
     for (port, mac, claimed, whose) in cases {
         let claim = build::arp_request(mac, v4(claimed), v4(claimed));
         assert_eq!(w.send(port, claim), nothing(), "{whose}");
-        assert_eq!(w.fate, dropped(Drop::NeighbourSpoof), "{whose}");
+        assert_eq!(w.fate(), dropped(Drop::NeighbourSpoof), "{whose}");
         let reply = build::arp_reply(mac, v4(claimed), w.mac(port), v4("10.0.1.1"));
         assert_eq!(w.send(port, reply), nothing(), "{whose}");
-        assert_eq!(w.fate, dropped(Drop::NeighbourSpoof), "{whose}");
+        assert_eq!(w.fate(), dropped(Drop::NeighbourSpoof), "{whose}");
     }
     let six = [
         ("a", A, "fd00:a:0:1::1", "the router's"),
@@ -104,10 +107,10 @@ fn whoever_claims_an_address_that_is_not_theirs_is_counted_and_not_believed() {
     for (port, mac, claimed, whose) in six {
         let tells = build::neighbour_advertisement(mac, v6(claimed), false, None);
         assert_eq!(w.send(port, tells), nothing(), "{whose}");
-        assert_eq!(w.fate, dropped(Drop::NeighbourSpoof), "{whose}");
+        assert_eq!(w.fate(), dropped(Drop::NeighbourSpoof), "{whose}");
         let asks = build::neighbour_solicitation(mac, v6(claimed), v6("fe80::77"));
         assert_eq!(w.send(port, asks), nothing(), "{whose}");
-        assert_eq!(w.fate, dropped(Drop::NeighbourSpoof), "{whose}");
+        assert_eq!(w.fate(), dropped(Drop::NeighbourSpoof), "{whose}");
     }
     assert_eq!(w.dropped(Drop::NeighbourSpoof), 2 * (cases.len() + six.len()) as u64);
 }
@@ -123,7 +126,7 @@ fn a_probe_for_duplicates_is_answered_only_if_there_is_one() {
     let unspecified = Ipv6Addr::UNSPECIFIED;
     let probe = |target| build::neighbour_solicitation(A, unspecified, v6(target));
     assert_eq!(w.send("a", probe("fd00:a:0:1::10")), nothing());
-    assert_eq!(w.fate, dropped(Drop::NotServed));
+    assert_eq!(w.fate(), dropped(Drop::NotServed));
     // RFC 4861 7.2.4: the answer to a probe goes to all nodes.
     let tells = build::neighbour_advertisement(w.mac("a"), v6("fd00:a:0:1::1"), true, None);
     assert_eq!(w.send("a", probe("fd00:a:0:1::1")), out("a", tells));
@@ -136,7 +139,7 @@ fn a_solicitation_from_another_link_is_not_believed() {
     // RFC 4861 6.1.1: only a hop limit of 255 shows that no router has passed it on.
     asks[21] = 254;
     assert_eq!(w.send("a", asks), nothing());
-    assert_eq!(w.fate, dropped(Drop::Malformed));
+    assert_eq!(w.fate(), dropped(Drop::Malformed));
 }
 
 #[test]
@@ -157,14 +160,14 @@ fn the_router_answers_pings_on_every_link_it_has_an_address_on() {
         let reply = Frame::echo_reply(ip(dst), ip(src), 77, 1).payload(*b"payload");
         let reply = reply.macs(w.mac(port), mac).build();
         assert_eq!(w.send(port, request.build()), out(port, reply), "{dst}");
-        assert_eq!(w.fate, CONSUMED);
+        assert_eq!(w.fate(), CONSUMED);
     }
     for frame in [
         udp("10.0.1.10:1", "10.0.1.1:53").macs(A, w.mac("a")).build(),
         Frame::echo_reply([10, 0, 1, 10], [10, 0, 1, 1], 1, 1).macs(A, w.mac("a")).build(),
     ] {
         assert_eq!(w.send("a", frame), nothing());
-        assert_eq!(w.fate, dropped(Drop::NotServed), "only requests are served");
+        assert_eq!(w.fate(), dropped(Drop::NotServed), "only requests are served");
     }
     assert_eq!(w.engine.flow_count(), 0);
 }
@@ -180,7 +183,7 @@ fn a_packet_whose_hops_run_out_is_reported_byte_by_byte() {
     expected.extend([11, 0, 0x0b, 0x35, 0, 0, 0, 0]);
     expected.extend(&probe[14..]);
     assert_eq!(w.send("a", probe), out("a", expected));
-    assert_eq!(w.fate, dropped(Drop::TimeToLive));
+    assert_eq!(w.fate(), dropped(Drop::TimeToLive));
 
     let (src, dst) = ("[fd00:a:0:1::10]:1000", "[fd00:a:0:1::11]:33434");
     let probe = udp(src, dst).macs(A, w.mac("a")).ttl(1).build();
@@ -200,7 +203,7 @@ fn hops_that_run_out_inside_a_flow_are_reported_too_and_do_not_count() {
     let frame = udp("10.0.1.10:1000", "10.0.1.11:1").macs(A, w.mac("a"));
     w.send("a", frame.build());
     let sent = w.send("a", frame.ttl(1).build());
-    assert_eq!(w.fate, dropped(Drop::TimeToLive));
+    assert_eq!(w.fate(), dropped(Drop::TimeToLive));
     assert_eq!((sent.len(), sent[0].0.as_str(), sent[0].1[34]), (1, "a", 11));
     assert_eq!(only_flow(&mut w).forward.packets, 1);
 }
@@ -212,7 +215,7 @@ fn a_packet_that_is_too_big_tells_its_sender_what_the_next_hop_takes() {
         let mut w = world();
         let fits = tcp(src, dst).macs(A, w.mac("a")).payload(vec![7; 1440]);
         w.send("a", fits.build());
-        assert_eq!(w.fate, FORWARDED);
+        assert_eq!(w.fate(), FORWARDED);
         let big = tcp(src, dst).macs(A, w.mac("a")).payload(vec![7; 1461]).build();
         let router =
             if at(src).is_ipv4() { v4("10.0.1.1").into() } else { v6("fd00:a:0:1::1").into() };
@@ -220,7 +223,7 @@ fn a_packet_that_is_too_big_tells_its_sender_what_the_next_hop_takes() {
         let error = build::icmp_error(&big, kind, router).unwrap();
         let told = out("a", [A.as_bytes(), w.mac("a").as_bytes(), &error[12..]].concat());
         assert_eq!(w.send("a", big), told);
-        assert_eq!(w.fate, dropped(Drop::TooBig));
+        assert_eq!(w.fate(), dropped(Drop::TooBig));
         assert_eq!(only_flow(&mut w).forward.packets, 1);
     }
 }

@@ -52,7 +52,7 @@ fn error_after_a_hop(
 fn error_from_outside_is_translated(
     w: &mut World,
     sent: Vec<u8>,
-    known: Vec<u8>,
+    known: &[u8],
     kind: IcmpErrorKind,
     from: &str,
 ) {
@@ -60,9 +60,9 @@ fn error_from_outside_is_translated(
     let [(port, outside)] = &there[..] else { panic!("{there:?}") };
     assert_eq!(port, "wan");
     let error = build::icmp_error(outside, kind, from.parse().unwrap()).unwrap();
-    let told = error_after_a_hop(&known, kind, from, w.mac("a"), A);
+    let told = error_after_a_hop(known, kind, from, w.mac("a"), A);
     assert_eq!(w.send("wan", error), out("a", told));
-    assert_eq!(w.fate, FORWARDED);
+    assert_eq!(w.fate(), FORWARDED);
 }
 
 #[test]
@@ -73,13 +73,13 @@ fn an_error_from_outside_is_about_the_packet_the_instance_sent() {
         for from in ["203.0.113.77", "192.0.2.80"] {
             let syn = tcp(src, dst).flags(SYN).macs(A, w.mac("a"));
             let known = syn.clone().ttl(63).build();
-            error_from_outside_is_translated(&mut w, syn.build(), known, kind, from);
+            error_from_outside_is_translated(&mut w, syn.build(), &known, kind, from);
             let query = udp(src, dst).macs(A, w.mac("a"));
             let known = query.clone().ttl(63).build();
-            error_from_outside_is_translated(&mut w, query.build(), known, kind, from);
+            error_from_outside_is_translated(&mut w, query.build(), &known, kind, from);
             let request = ping("10.0.1.10", "192.0.2.80", 600).macs(A, w.mac("a"));
             let known = request.clone().ttl(63).build();
-            error_from_outside_is_translated(&mut w, request.build(), known, kind, from);
+            error_from_outside_is_translated(&mut w, request.build(), &known, kind, from);
         }
     }
     assert!(is_accounted(&w));
@@ -93,13 +93,13 @@ fn an_ipv6_error_from_outside_is_about_the_packet_the_instance_sent() {
         for from in ["2001:db8:77::1", "2001:db8:f::80"] {
             let syn = tcp(src, dst).flags(SYN).macs(A, w.mac("a"));
             let known = syn.clone().ttl(63).build();
-            error_from_outside_is_translated(&mut w, syn.build(), known, kind, from);
+            error_from_outside_is_translated(&mut w, syn.build(), &known, kind, from);
             let query = udp(src, dst).macs(A, w.mac("a"));
             let known = query.clone().ttl(63).build();
-            error_from_outside_is_translated(&mut w, query.build(), known, kind, from);
+            error_from_outside_is_translated(&mut w, query.build(), &known, kind, from);
             let request = ping("fd00:a:0:1::10", "2001:db8:f::80", 600).macs(A, w.mac("a"));
             let known = request.clone().ttl(63).build();
-            error_from_outside_is_translated(&mut w, request.build(), known, kind, from);
+            error_from_outside_is_translated(&mut w, request.build(), &known, kind, from);
         }
     }
     assert!(is_accounted(&w));
@@ -154,14 +154,14 @@ fn an_error_about_no_flow_or_with_no_hop_left_goes_nowhere() {
     let stranger = udp("198.51.100.10:1", "192.0.2.80:1").build();
     let error = build::icmp_error(&stranger, EXPIRED, [203, 0, 113, 77].into()).unwrap();
     assert_eq!(w.send("wan", error), nothing());
-    assert_eq!(w.fate, dropped(Drop::Unsolicited));
+    assert_eq!(w.fate(), dropped(Drop::Unsolicited));
 
     // About a flow, but by a port that the flow never took.
     let query = udp("10.0.1.10:4000", "192.0.2.80:53").macs(A, w.mac("a")).build();
     let outside = w.send("a", query).remove(0).1;
     let error = build::icmp_error(&outside, EXPIRED, [10, 0, 2, 9].into()).unwrap();
     assert_eq!(w.send("lan", error), nothing());
-    assert_eq!(w.fate, dropped(Drop::Unsolicited));
+    assert_eq!(w.fate(), dropped(Drop::Unsolicited));
 
     let mut error = build::icmp_error(&outside, EXPIRED, [203, 0, 113, 77].into()).unwrap();
     error[22] = 1;
@@ -169,7 +169,7 @@ fn an_error_about_no_flow_or_with_no_hop_left_goes_nowhere() {
     let check = reference_checksum(&error[14..34]);
     error[24..26].copy_from_slice(&check.to_be_bytes());
     assert_eq!(w.send("wan", error), nothing());
-    assert_eq!(w.fate, dropped(Drop::TimeToLive));
+    assert_eq!(w.fate(), dropped(Drop::TimeToLive));
 }
 
 #[test]
@@ -183,5 +183,5 @@ fn an_error_to_somebody_other_than_the_sender_of_what_it_quotes_is_not_believed(
     let check = reference_checksum(&error[14..34]);
     error[24..26].copy_from_slice(&check.to_be_bytes());
     assert_eq!(w.send("wan", error), nothing());
-    assert_eq!(w.fate, dropped(Drop::Unsolicited));
+    assert_eq!(w.fate(), dropped(Drop::Unsolicited));
 }

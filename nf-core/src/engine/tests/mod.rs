@@ -164,18 +164,18 @@ fn nothing() -> Vec<(String, Vec<u8>)> {
     Vec::new()
 }
 
-fn dropped(reason: Drop) -> Option<Fate> {
-    Some(Fate::Slow(Verdict::Dropped(reason)))
+fn dropped(reason: Drop) -> Fate {
+    Fate::Slow(Verdict::Dropped(reason))
 }
 
-const FORWARDED: Option<Fate> = Some(Fate::Slow(Verdict::Forwarded));
-const QUEUED: Option<Fate> = Some(Fate::Slow(Verdict::Queued));
-const CONSUMED: Option<Fate> = Some(Fate::Slow(Verdict::Consumed));
+const FORWARDED: Fate = Fate::Slow(Verdict::Forwarded);
+const QUEUED: Fate = Fate::Slow(Verdict::Queued);
+const CONSUMED: Fate = Fate::Slow(Verdict::Consumed);
 
 /// Whether the last frame never left the fast path.
 fn was_fast(world: &World, port: &str) -> bool {
     use crate::fast_path::soft::Decision;
-    world.fate == Some(Fate::Fast(Decision::Forward(world.port(port))))
+    world.fate() == Fate::Fast(Decision::Forward(world.port(port)))
 }
 
 /// The only flow there is.

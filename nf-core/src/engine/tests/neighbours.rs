@@ -31,11 +31,11 @@ fn answer(w: &World, mac: MacAddr) -> Vec<u8> {
 fn a_host_is_asked_for_and_what_waited_for_it_goes_out_in_order() {
     let mut w = world();
     assert_eq!(w.send("a", to_host(&w, 1).build()), out("lan", question(&w)));
-    assert_eq!(w.fate, QUEUED);
+    assert_eq!(w.fate(), QUEUED);
     assert_eq!(w.send("a", to_host(&w, 2).build()), nothing(), "asked once");
     let both = [out("lan", at_host(&w, 1, HOST)), out("lan", at_host(&w, 2, HOST))].concat();
     assert_eq!(w.send("lan", answer(&w, HOST)), both);
-    assert_eq!(w.fate, CONSUMED);
+    assert_eq!(w.fate(), CONSUMED);
     assert_eq!(w.send("a", to_host(&w, 3).build()), out("lan", at_host(&w, 3, HOST)));
     assert_eq!(w.send("a", to_host(&w, 1).build()), out("lan", at_host(&w, 1, HOST)));
     assert!(was_fast(&w, "lan"));
@@ -82,7 +82,7 @@ fn nobody_waits_for_ever_for_a_host_that_is_not_there() {
 
     // Within a second there is no use asking again; the packet is not kept either.
     assert_eq!(w.send("a", to_host(&w, 1).build()), nothing());
-    assert_eq!(w.fate, dropped(Drop::NeighbourUnreachable));
+    assert_eq!(w.fate(), dropped(Drop::NeighbourUnreachable));
     assert_eq!(w.engine.counters().packets_waiting(), 0);
     // After it there is: the host may be back.
     w.pass(Duration::from_secs(1));
@@ -145,7 +145,7 @@ fn a_host_in_use_is_asked_itself_every_half_minute_and_given_up_if_it_is_silent(
     // Now the fast path hands the packets back, and a question for everybody goes out.
     w.pass(Duration::from_secs(2));
     assert_eq!(w.send("a", to_host(&w, 1).build()), out("lan", question(&w)));
-    assert_eq!(w.fate, QUEUED);
+    assert_eq!(w.fate(), QUEUED);
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn flows_go_on_under_a_new_process_as_if_nothing_had_happened() {
     );
     assert!(was_fast(&w, "lan"));
     assert!(is_accounted(&w));
-    w.pass(Duration::from_secs(600));
+    w.pass(Duration::from_mins(10));
     assert!(is_empty(&mut w));
 }
 
@@ -134,7 +134,7 @@ fn a_new_next_hop_never_gets_a_slot_that_entries_still_lead_to() {
         out("lan", there)
     );
     assert!(was_fast(&w, "lan"));
-    w.pass(Duration::from_secs(300));
+    w.pass(Duration::from_mins(5));
     assert!(is_empty(&mut w));
 }
 

@@ -9,7 +9,7 @@ fn a_packet_between_two_instances_gets_new_mac_addresses_and_one_hop_less() {
     let frame = udp("10.0.1.10:1000", "10.0.1.11:53").macs(A, w.mac("a"));
     let there = udp("10.0.1.10:1000", "10.0.1.11:53").macs(w.mac("b"), B).ttl(63).build();
     assert_eq!(w.send("a", frame.build()), out("b", there.clone()));
-    assert_eq!(w.fate, FORWARDED);
+    assert_eq!(w.fate(), FORWARDED);
     assert_eq!(w.send("a", frame.build()), out("b", there));
     assert!(was_fast(&w, "b"), "the second packet needs no user space");
 
@@ -43,14 +43,14 @@ fn tenants_with_the_same_addresses_never_meet() {
     // The other tenant has no 10.0.1.11: what the first one has there is not for it.
     let frame = udp("10.0.1.10:1000", "10.0.1.11:53").macs(OTHER, w.mac("other")).build();
     assert_eq!(w.send("other", frame), nothing());
-    assert_eq!(w.fate, dropped(Drop::NoDestination));
+    assert_eq!(w.fate(), dropped(Drop::NoDestination));
 
     let query = udp("10.0.1.10:1000", "10.0.1.11:53").macs(A, w.mac("a")).build();
     w.send("a", query);
     // The same tuple as the first tenant's flow, by the other's port.
     let frame = udp("10.0.1.11:53", "10.0.1.10:1000").macs(OTHER, w.mac("other")).build();
     assert_eq!(w.send("other", frame), nothing());
-    assert_eq!(w.fate, dropped(Drop::SourceCheck));
+    assert_eq!(w.fate(), dropped(Drop::SourceCheck));
     assert_eq!(w.engine.flow_count(), 1);
 }
 
@@ -60,7 +60,7 @@ fn an_elastic_address_stands_for_its_instance_both_ways() {
     let frame = tcp("10.0.1.10:4000", "192.0.2.80:443").flags(SYN).macs(A, w.mac("a")).build();
     let asks = build::arp_request(w.mac("wan"), [203, 0, 113, 2].into(), [203, 0, 113, 1].into());
     assert_eq!(w.send("a", frame), out("wan", asks));
-    assert_eq!(w.fate, QUEUED);
+    assert_eq!(w.fate(), QUEUED);
     let router = MacAddr::new([2, 0, 0, 0, 0, 0xfe]);
     let wan = w.mac("wan");
     let reply = build::arp_reply(router, [203, 0, 113, 1].into(), wan, [203, 0, 113, 2].into());
@@ -113,15 +113,15 @@ fn what_has_no_way_is_dropped_with_the_reason() {
     for (dst, reason, what) in cases {
         let frame = udp("10.0.1.10:1", dst).macs(A, w.mac("a")).build();
         assert_eq!(w.send("a", frame), nothing(), "{what}");
-        assert_eq!(w.fate, dropped(reason), "{what}");
+        assert_eq!(w.fate(), dropped(reason), "{what}");
     }
     // 10.0.1.11 has no public address, so there is no way out for it.
     let frame = udp("10.0.1.11:1", "192.0.2.1:1").macs(B, w.mac("b")).build();
     assert_eq!(w.send("b", frame), nothing());
-    assert_eq!(w.fate, dropped(Drop::NoPublicAddress));
+    assert_eq!(w.fate(), dropped(Drop::NoPublicAddress));
     let frame = udp("192.0.2.1:1", "198.51.100.77:1").build();
     assert_eq!(w.send("wan", frame), nothing());
-    assert_eq!(w.fate, dropped(Drop::Unsolicited));
+    assert_eq!(w.fate(), dropped(Drop::Unsolicited));
     assert_eq!(w.engine.flow_count(), 0);
     assert!(is_accounted(&w));
 }
@@ -131,10 +131,10 @@ fn link_local_addresses_stay_on_their_link() {
     let mut w = world();
     let there = udp("[fe80::a]:1", "[fd00:a:0:1::11]:1").macs(A, w.mac("a")).build();
     assert_eq!(w.send("a", there), nothing());
-    assert_eq!(w.fate, dropped(Drop::NoRoute));
+    assert_eq!(w.fate(), dropped(Drop::NoRoute));
     let there = udp("[fd00:a:0:1::10]:1", "[fe80::b]:1").macs(A, w.mac("a")).build();
     assert_eq!(w.send("a", there), nothing());
-    assert_eq!(w.fate, dropped(Drop::NoRoute));
+    assert_eq!(w.fate(), dropped(Drop::NoRoute));
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_tuple_that_two_flows_would_leave_with_belongs_to_the_first_and_harms_no_oth
     // By the appliance comes a packet that claims to be from the same host.
     let twin = udp("192.0.2.9:9", "10.0.1.10:53").build();
     w.send("c", twin);
-    assert_eq!(w.fate, dropped(Drop::TupleInUse));
+    assert_eq!(w.fate(), dropped(Drop::TupleInUse));
     assert_eq!(w.engine.flow_count(), 1);
     // A flow after the refused one gets a slot of its own.
     let next = udp("192.0.2.9:9", "10.0.1.11:53").build();

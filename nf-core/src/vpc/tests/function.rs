@@ -253,7 +253,17 @@ fn the_scheme_decides_whether_nodes_have_public_addresses() {
 
     let public_ipv6 = BASE.replace("fd00:a:", "3fff:a:")
         + &balancer("internet-facing", r#", ipv6_address = "3fff:a::80""#);
-    assert!(build(&public_ipv6).is_ok(), "a public IPv6 address is enough");
+    let snapshot = build(&public_ipv6).expect("a public IPv6 address is enough");
+    let node = snapshot.load_balancers().next().expect("one").1.nodes[0];
+    let own = ip("3fff:a::80");
+    assert_eq!(snapshot.public_address(own), Some((node.eni, own)), "it stands for itself");
+    let uplink =
+        snapshot.uplink_of(snapshot.eni(node.eni).vpc).expect("it has an internet gateway");
+    assert!(snapshot.own_addresses().any(|it| it == (own, uplink)));
+
+    let internal = public_ipv6.replace("internet-facing", "internal");
+    let snapshot = build(&internal).expect("an internal one may have it, too");
+    assert_eq!(snapshot.public_address(own), None);
 }
 
 #[test]
