@@ -179,7 +179,7 @@ impl Follower {
 
     async fn apply_snapshot(&self) -> Result<(), worker::Stopped> {
         let snapshot = self.current.resources.in_force().clone();
-        let generation = snapshot.generation();
+        let generation = snapshot.generation().0;
         self.shared
             .worker
             .call(move |worker, now| {
@@ -187,7 +187,7 @@ impl Follower {
                 engine.apply_snapshot(now, &snapshot, datapath.fast_path());
             })
             .await?;
-        tracing::info!(%generation, "a new desired state is in force");
+        tracing::info!(generation, "a new desired state is in force");
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 //! environment again. This file keeps the three together, and is the one that answers who is
 //! there.
 //!
-//! Every id has one [`Slot`]. An operation takes the slot for itself first, so two requests about
+//! Every id has one slot. An operation takes the slot for itself first, so two requests about
 //! one environment never interleave, while those about others run side by side.
 
 mod id;
@@ -241,34 +241,47 @@ impl Environments {
         for id in self.out_of_line(links, snapshot) {
             // One that is busy now is looked at again with the next beat.
             let Ok(taken) = self.take(&id) else { continue };
-            let (bridge, port) = match &taken.state {
-                Some(State::Attached { bridge, link }) => {
-                    let port = link.id;
-                    worker.call(move |worker, now| detach(worker, now, port)).await?;
-                    (bridge.clone(), link.name.clone())
-                }
+            let (bridge, port): (Box<str>, Box<str>) = match &taken.state {
+                Some(State::Attached { bridge, link }) => (bridge.clone(), link.name.clone()),
                 Some(State::Waiting(record)) => {
                     (record.lambda_bridge_id.as_str().into(), record.port.as_str().into())
                 }
                 None => continue,
             };
-            let same = |link: &&Link| taken.state.as_ref().is_some_and(|was| was.is_of(link));
-            let Some(link) = links.named(&port).filter(same) else {
+            // Environments are attached while the table is read: one whose interface is not in it
+            // may be younger than the table. What counts is the interface as it is now.
+            let name = port.clone();
+            let found = match blocking(move || links::find(&name)).await {
+                Ok(found) => found,
+                Err(error) => {
+                    tracing::error!(environment = %id, %error, "cannot look its interface up");
+                    continue;
+                }
+            };
+            if let Some(State::Attached { link, .. }) = &taken.state {
+                if found.as_ref().is_some_and(|now| now.same_port(link)) {
+                    continue;
+                }
+                let port = link.id;
+                worker.call(move |worker, now| detach(worker, now, port)).await?;
+            }
+            let same = |link: &Link| taken.state.as_ref().is_some_and(|was| was.is_of(link));
+            let Some(link) = found.filter(same) else {
                 self.forget(&id, &port);
                 taken.remove();
                 continue;
             };
-            match self.attach_on(worker, &id, &bridge, link).await {
+            match self.attach_on(worker, &id, &bridge, &link).await {
                 Ok(_) => {
                     tracing::info!(environment = %id, %port, "environment attached again");
-                    taken.leave(State::Attached { bridge, link: link.clone() });
+                    taken.leave(State::Attached { bridge, link });
                 }
                 Err(error @ Error::Stopped(_)) => return Err(error),
                 Err(error) => {
                     if matches!(taken.state, Some(State::Attached { .. })) {
                         tracing::warn!(environment = %id, %error, "environment waits");
                     }
-                    taken.leave(State::Waiting(Record::new(id.clone(), &bridge, link)));
+                    taken.leave(State::Waiting(Record::new(id.clone(), &bridge, &link)));
                 }
             }
         }

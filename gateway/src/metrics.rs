@@ -1,8 +1,8 @@
 //! What the gateway tells monitoring: `/metrics`, `/healthz`, `/readyz`.
 //!
 //! Nothing is counted here. Engine, data path and control side count for themselves; a scrape
-//! takes one [`sample`] of them all, on the worker between two batches of packets, and a fresh
-//! [`page`] is made of it. So a resource that is gone from the document is gone from the page, and
+//! takes one `sample` of them all, on the worker between two batches of packets, and a fresh
+//! `page` is made of it. So a resource that is gone from the document is gone from the page, and
 //! between scrapes there is nothing to keep up.
 //!
 //! | file | idea |

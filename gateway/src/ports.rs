@@ -154,7 +154,7 @@ impl Ports {
             match result {
                 Ok(port) => {
                     tracing::info!(
-                        port = %port.link.name, index = %port.link.id, mac = %port.link.mac,
+                        port = %port.link.name, index = port.link.id.get(), mac = %port.link.mac,
                         mtu = port.link.mtu, hook = %port.hook, why = %port.why, "port attached"
                     );
                     self.attached.insert(port.link.id, port);

@@ -51,7 +51,7 @@ pub fn restrict_new_files() {
     umask(Mode::S_IWGRP | Mode::S_IRWXO);
 }
 
-/// Gives up every capability but [`KEPT`] (those of them that the process has) and the right to
+/// Gives up every capability but the four above (those of them that the process has) and the right to
 /// gain any by executing a program. Returns what it still has.
 ///
 /// # Errors

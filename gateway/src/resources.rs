@@ -108,7 +108,7 @@ impl Resources {
         }
         tracing::error!(
             file = %self.file.display(), errors = errors.len(),
-            generation = %self.in_force.generation(),
+            generation = self.in_force.generation().0,
             "the resource document is invalid: the old state stays in force"
         );
         for diagnostic in &errors {

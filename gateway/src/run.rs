@@ -168,8 +168,12 @@ fn assemble(config: &Arc<NodeConfig>, started: (Instant, SystemTime)) -> Result<
     datapath.fast_path().flush();
     datapath.finish_recovery();
     tracing::info!(
-        %generation, ports = ports.attached().count(), environments = restored, flows,
-        flows_refused = found - flows, "took over"
+        generation = generation.0,
+        ports = ports.attached().count(),
+        environments = restored,
+        flows,
+        flows_refused = found - flows,
+        "took over"
     );
     let report = Report { resources, ports };
     Ok(Assembled { worker, environments, functions: names, facts, report })

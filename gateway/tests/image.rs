@@ -5,6 +5,8 @@
 //! own, over a storage in the test's own directory: however the test ends, container, mounts and
 //! image end with it, and the machine's own images and containers are never seen.
 
+#![expect(clippy::unwrap_used, reason = "a test ends with the first thing that goes wrong")]
+
 use std::ffi::OsStr;
 use std::fs;
 use std::net::SocketAddr;
@@ -30,7 +32,7 @@ const NEEDED: [Requirement; 8] = [
 const IMAGE: &str = concat!("localhost/halfspace:", env!("CARGO_PKG_VERSION"));
 
 /// Loading and starting an image on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Where the sample configuration serves health and metrics.
 const HTTP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);

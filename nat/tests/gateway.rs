@@ -541,3 +541,20 @@ fn a_private_gateway_translates_to_its_own_address() {
     let sent = w.send("router", answer);
     assert_eq!((sent.len(), sent[0].0.as_str()), (1, "i"));
 }
+
+#[test]
+fn a_connection_that_is_opened_anew_leaves_its_old_port_to_rest() {
+    let mut w = world(5000, 5001);
+    let syn = |n| tcp(n, SERVER).flags(TcpFlags::SYN).build();
+    let (old, _) = send_out(&mut w, syn(1)).unwrap();
+    w.send("wan", Frame::tcp(at(SERVER), old).flags(TcpFlags::RST | TcpFlags::ACK).build());
+    let (new, _) = send_out(&mut w, syn(1)).unwrap();
+    assert_ne!(new, old, "a new flow");
+    assert_eq!((usage(&w).leases, usage(&w).quarantined), (1, 1));
+    // What the server still sends to the old one is for nobody, and nobody else gets its port.
+    assert_eq!(w.send("wan", Frame::tcp(at(SERVER), old).build()), []);
+    assert_eq!(send_out(&mut w, syn(2)), None);
+    assert_eq!(w.fate(), dropped(Drop::PortAllocation));
+    w.pass(Duration::from_secs(31));
+    assert_eq!(send_out(&mut w, syn(2)).unwrap().0, old);
+}

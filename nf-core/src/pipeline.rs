@@ -89,6 +89,8 @@ pub enum FlowEnd {
     Idle,
     /// TCP closed by both sides, or reset.
     Closed,
+    /// TCP closed or reset, and opened anew before what was late could have come.
+    Reopened,
     /// The desired state no longer has room for it.
     Policy,
     /// One of its ports went away.
@@ -99,8 +101,8 @@ pub enum FlowEnd {
 
 impl FlowEnd {
     /// Every way, for listings.
-    pub const ALL: [Self; 5] =
-        [Self::Idle, Self::Closed, Self::Policy, Self::PortGone, Self::Refused];
+    pub const ALL: [Self; 6] =
+        [Self::Idle, Self::Closed, Self::Reopened, Self::Policy, Self::PortGone, Self::Refused];
 
     /// The name metrics use.
     #[must_use]
@@ -108,6 +110,7 @@ impl FlowEnd {
         match self {
             Self::Idle => "idle",
             Self::Closed => "closed",
+            Self::Reopened => "reopened",
             Self::Policy => "policy",
             Self::PortGone => "port_gone",
             Self::Refused => "refused",

@@ -198,7 +198,7 @@ impl<K: Eq + Hash + Clone> SourceTranslator<K> {
         // of a closed one from late packets.
         let quarantine = match end {
             FlowEnd::Refused | FlowEnd::Closed => std::time::Duration::ZERO,
-            FlowEnd::Idle | FlowEnd::Policy | FlowEnd::PortGone => {
+            FlowEnd::Idle | FlowEnd::Reopened | FlowEnd::Policy | FlowEnd::PortGone => {
                 realm.translation.port_quarantine
             }
         };
@@ -435,6 +435,7 @@ mod tests {
     fn how_a_flow_ends_decides_whether_its_port_rests() {
         for (end, rests) in [
             (FlowEnd::Idle, true),
+            (FlowEnd::Reopened, true),
             (FlowEnd::Policy, true),
             (FlowEnd::PortGone, true),
             (FlowEnd::Closed, false),

@@ -107,10 +107,12 @@ impl Daemon {
         Ok(Scrape::parse(&page.body))
     }
 
-    /// The end of what it logged, processes that were killed included.
+    /// The end of what it logged, processes that were killed included. That environments were
+    /// attached is left out: nothing else would be left to see.
     pub(super) fn log_tail(&self) -> String {
         let log = format!("{}{}", self.earlier_logs, self.process.stderr());
-        let lines: Vec<_> = log.lines().collect();
+        let lines: Vec<_> =
+            log.lines().filter(|line| !line.contains(" INFO environment attached ")).collect();
         lines[lines.len().saturating_sub(TAIL)..].join("\n")
     }
 

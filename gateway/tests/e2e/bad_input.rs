@@ -1,11 +1,11 @@
 //! Frames that no stack would send: each ends in one counted verdict with its reason, and a
 //! download beside them never notices.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use halfspace_testbed::programs::{Echo, Nginx};
-use nf_core::packet::{Frame, Headers, MacAddr, TcpFlags, build};
+use nf_core::packet::{Frame, Headers, TcpFlags, build};
 
 use crate::harness::{Datapath, Family, LAN, Office, SOON, Wire, converse, curl, eventually, url};
 
@@ -41,14 +41,20 @@ impl Ends {
     }
 }
 
-/// Sends each frame twice and waits for its counter to have grown by two.
-fn expect(office: &Office, wire: &Wire, cases: &[(&str, Vec<u8>, Ends)]) {
-    for (name, frame, ends) in cases {
+/// Sends each frame twice and waits for the counter to have grown by two.
+#[track_caller]
+fn expect<const N: usize>(
+    office: &Office,
+    wire: &Wire,
+    ends: Ends,
+    cases: [(&str, Vec<u8>); N],
+) {
+    for (name, frame) in cases {
         let before = ends.count(office);
-        wire.send(frame);
-        wire.send(frame);
+        wire.send(&frame);
+        wire.send(&frame);
         let mut grown = 0;
-        let counted = halfspace_testbed::wait_until(SOON, name, || {
+        let counted = wait_until(SOON, name, || {
             grown = ends.count(office) - before;
             grown >= 2
         });
@@ -111,18 +117,26 @@ const ETHERNET: usize = 14;
 const IPV4: usize = 20;
 const IPV6: usize = 40;
 
-/// A frame with some bytes changed, and an IPv4 header's checksum put right again.
-fn changed(frame: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+/// A frame with some bytes replaced, counted from the IP header's start.
+fn with(frame: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
     let mut frame = frame.to_vec();
-    change(&mut frame);
-    if frame.len() >= ETHERNET + IPV4 && frame[12..14] == [0x08, 0x00] {
-        let header_len = usize::from(frame[ETHERNET] & 0x0f) * 4;
-        let end = (ETHERNET + header_len).min(frame.len());
-        frame[ETHERNET + 10..ETHERNET + 12].fill(0);
-        let check = checksum(&frame[ETHERNET..end]);
-        frame[ETHERNET + 10..ETHERNET + 12].copy_from_slice(&check.to_be_bytes());
-    }
+    frame[ETHERNET + at..][..bytes.len()].copy_from_slice(bytes);
     frame
+}
+
+/// The same for an IPv4 frame, whose header's checksum is put right again.
+fn with4(frame: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut frame = with(frame, at, bytes);
+    set_header_checksum(&mut frame);
+    frame
+}
+
+fn set_header_checksum(frame: &mut [u8]) {
+    let header_len = usize::from(frame[ETHERNET] & 0x0f) * 4;
+    let end = (ETHERNET + header_len).min(frame.len());
+    frame[ETHERNET + 10..][..2].fill(0);
+    let check = checksum(&frame[ETHERNET..end]);
+    frame[ETHERNET + 10..][..2].copy_from_slice(&check.to_be_bytes());
 }
 
 /// RFC 1071.
@@ -137,194 +151,313 @@ fn checksum(bytes: &[u8]) -> u16 {
     !(sum as u16)
 }
 
+/// The frame's first bytes: of its IP packet, this many.
+fn cut(frame: &[u8], length: usize) -> Vec<u8> {
+    frame[..ETHERNET + length].to_vec()
+}
+
+/// A frame of another type.
+fn of_type(frame: &[u8], number: u16) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    frame[12..14].copy_from_slice(&number.to_be_bytes());
+    frame
+}
+
+/// A frame with a VLAN tag of this type.
+fn tagged(frame: &[u8], number: u16) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    let [high, low] = number.to_be_bytes();
+    frame.splice(12..12, [high, low, 0, 5]);
+    frame
+}
+
+/// A frame to another MAC address.
+fn to_mac(mut frame: Vec<u8>, mac: [u8; 6]) -> Vec<u8> {
+    frame[..6].copy_from_slice(&mac);
+    frame
+}
+
 /// An IPv6 frame with an extension header before its transport header.
 fn extended(frame: &[u8], kind: u8, content: [u8; 7]) -> Vec<u8> {
     let mut frame = frame.to_vec();
     let next = std::mem::replace(&mut frame[ETHERNET + 6], kind);
     let payload_len = u16::from_be_bytes([frame[ETHERNET + 4], frame[ETHERNET + 5]]) + 8;
-    frame[ETHERNET + 4..ETHERNET + 6].copy_from_slice(&payload_len.to_be_bytes());
+    frame[ETHERNET + 4..][..2].copy_from_slice(&payload_len.to_be_bytes());
     let header = [&[next], &content[..]].concat();
     frame.splice(ETHERNET + IPV6..ETHERNET + IPV6, header);
     frame
 }
 
+/// What a host of the LAN sends, in good order.
+struct Good {
+    udp: Vec<u8>,
+    udp6: Vec<u8>,
+    syn: Vec<u8>,
+    syn6: Vec<u8>,
+    echo: Vec<u8>,
+}
+
+impl Good {
+    fn on(wire: &Wire) -> Self {
+        let udp = |family: Family| {
+            let frame = Frame::udp(family.client_at(50_000), family.server_at(7));
+            frame.macs(wire.mac, wire.peer).payload([0x55; 40]).build()
+        };
+        let (v4, v6) = (Family::V4, Family::V6);
+        let echo = Frame::echo_request(v4.client, v4.server, 7, 1).macs(wire.mac, wire.peer);
+        Self {
+            udp: udp(v4),
+            udp6: udp(v6),
+            syn: segment(wire, v4, TcpFlags::SYN),
+            syn6: segment(wire, v6, TcpFlags::SYN),
+            echo: echo.build(),
+        }
+    }
+}
+
+fn segment(wire: &Wire, family: Family, flags: TcpFlags) -> Vec<u8> {
+    let frame = Frame::tcp(family.client_at(50_000), family.server_at(7));
+    frame.macs(wire.mac, wire.peer).flags(flags).build()
+}
+
 fn every_malformed_frame_has_its_counter_and_hurts_nobody(datapath: Datapath) {
     with_a_download("bad-frames", datapath, &Office::resources("", ""), |office| {
         let wire = Wire::open(&office.client, "eth0", &office.gateway.namespace, LAN);
-        let (src, dst) = (Family::V4.client_at(50_000), Family::V4.server_at(7));
-        let udp = Frame::udp(src, dst).macs(wire.mac, wire.peer).payload([0x55; 40]).build();
-        let tcp = Frame::tcp(src, dst).macs(wire.mac, wire.peer).flags(TcpFlags::SYN).build();
-        let (src6, dst6) = (Family::V6.client_at(50_000), Family::V6.server_at(7));
-        let udp6 = Frame::udp(src6, dst6).macs(wire.mac, wire.peer).payload([0x55; 40]).build();
-        let tcp6 = Frame::tcp(src6, dst6).macs(wire.mac, wire.peer).flags(TcpFlags::SYN).build();
-        let echo = Frame::echo_request(src.ip(), dst.ip(), 7, 1).macs(wire.mac, wire.peer).build();
-        let flags = |frame: &[u8], l3: usize, flags: u8| {
-            // Its checksum is wrong then, but flags that contradict themselves may be seen first.
-            let mut frame = frame.to_vec();
-            let at = ETHERNET + l3 + 13;
-            let check = ETHERNET + l3 + 16;
-            let old = u16::from_be_bytes([frame[check], frame[check + 1]]);
-            let sum = u32::from(!old) + u32::from(!u16::from(frame[at])) + u32::from(flags);
-            let sum = (sum & 0xffff) + (sum >> 16);
-            let sum = (sum & 0xffff) + (sum >> 16);
-            frame[at] = flags;
-            frame[check..check + 2].copy_from_slice(&(!(sum as u16)).to_be_bytes());
-            frame
-        };
-        let ether_type = |number: u16| {
-            let mut frame = udp.clone();
-            frame[12..14].copy_from_slice(&number.to_be_bytes());
-            frame
-        };
-        let (syn, fin, rst) = (TcpFlags::SYN.0, TcpFlags::FIN.0, TcpFlags::RST.0);
-        let at = |frame: &[u8], place: usize, value: u8| {
-            changed(frame, |it| it[ETHERNET + place] = value)
-        };
-        #[rustfmt::skip]
-        expect(office, &wire, &[
-            // Truncated.
-            ("no IPv4 header", udp[..ETHERNET + 10].to_vec(), Fast("malformed")),
-            ("half an IPv6 header", udp6[..ETHERNET + 25].to_vec(), Fast("malformed")),
-            ("no transport header", changed(&udp[..ETHERNET + IPV4], |it| it[17] = 20), Fast("malformed")),
-            ("half a TCP header", changed(&tcp[..ETHERNET + IPV4 + 12], |it| it[17] = 32), Fast("malformed")),
-            ("more announced than is there", udp[..ETHERNET + IPV4 + 20].to_vec(), Fast("malformed")),
-            ("more announced, IPv6", udp6[..ETHERNET + IPV6 + 20].to_vec(), Fast("malformed")),
-            ("an ARP request cut short", build::arp_request(wire.mac, [10, 0, 1, 10].into(), [10, 0, 1, 1].into())[..30].to_vec(), Engine("malformed")),
-            // Contradictory.
-            ("a header of four words", at(&udp, 0, 0x44), Fast("malformed")),
-            ("a header longer than the packet", at(&udp, 3, 19), Fast("malformed")),
-            ("version 5", at(&udp, 0, 0x55), Fast("malformed")),
-            ("version 4 under IPv6's type", { let mut it = udp6.clone(); it[ETHERNET] = 0x45; it }, Fast("malformed")),
-            ("a UDP length past the packet", at(&udp, IPV4 + 5, 200), Engine("malformed")),
-            ("a UDP length below its header", at(&udp, IPV4 + 5, 7), Engine("malformed")),
-            ("a UDP length past the packet, IPv6", at(&udp6, IPV6 + 5, 200), Engine("malformed")),
-            ("a TCP header of two words", at(&tcp, IPV4 + 12, 0x20), Engine("malformed")),
-            ("a TCP header past the packet", at(&tcp6, IPV6 + 12, 0xf0), Engine("malformed")),
-            ("SYN with FIN", flags(&tcp, IPV4, syn | fin), Engine("malformed")),
-            ("SYN with RST", flags(&tcp, IPV4, syn | rst), Engine("malformed")),
-            ("SYN with FIN, IPv6", flags(&tcp6, IPV6, syn | fin), Engine("malformed")),
-            ("all flags", flags(&tcp, IPV4, 0xff), Engine("malformed")),
-            // Corrupted.
-            ("a wrong header checksum", { let mut it = udp.clone(); it[ETHERNET + 10] ^= 1; it }, Engine("bad_checksum")),
-            ("a wrong UDP checksum", at(&udp, IPV4 + 30, 0), Engine("bad_checksum")),
-            ("a wrong UDP checksum, IPv6", at(&udp6, IPV6 + 30, 0), Engine("bad_checksum")),
-            ("no UDP checksum in IPv6", { let mut it = udp6.clone(); it[ETHERNET + IPV6 + 6..][..2].fill(0); it }, Engine("bad_checksum")),
-            ("a wrong TCP checksum", at(&tcp, IPV4 + 16, 0x77), Engine("bad_checksum")),
-            ("a wrong TCP checksum, IPv6", at(&tcp6, IPV6 + 16, 0x77), Engine("bad_checksum")),
-            ("a wrong ICMP checksum", at(&echo, IPV4 + 2, 0x77), Engine("bad_checksum")),
-            // Fragments.
-            ("a first fragment", at(&udp, 6, 0x20), Engine("fragment")),
-            ("a later fragment", changed(&udp, |it| it[ETHERNET + 6..][..2].copy_from_slice(&[0, 8])), Engine("fragment")),
-            ("the last fragment of a ping of death", changed(&echo, |it| it[ETHERNET + 6..][..2].copy_from_slice(&[0x1f, 0xff])), Engine("fragment")),
-            ("a first fragment, IPv6", extended(&udp6, 44, [0, 0, 1, 0, 0, 0, 1]), Engine("fragment")),
-            ("a later fragment, IPv6", extended(&udp6, 44, [0, 0, 8, 0, 0, 0, 1]), Engine("fragment")),
-            // Extension headers.
-            ("hop-by-hop options", extended(&udp6, 0, [0, 1, 4, 0, 0, 0, 0]), Engine("extension_header")),
-            ("destination options", extended(&udp6, 60, [0, 1, 4, 0, 0, 0, 0]), Engine("extension_header")),
-            ("a routing header of type 0", extended(&udp6, 43, [0, 0, 0, 0, 0, 0, 0]), Engine("extension_header")),
-            // Unknown.
-            ("LLDP", ether_type(0x88cc), Fast("ether_type")),
-            ("a length for a type", ether_type(0x0040), Fast("ether_type")),
-            ("a VLAN tag", changed(&udp, |it| { it.splice(12..12, [0x81, 0, 0, 5]); }), Fast("ether_type")),
-            ("a service VLAN tag", changed(&udp, |it| { it.splice(12..12, [0x88, 0xa8, 0, 5]); }), Fast("ether_type")),
-            ("GRE", at(&udp, 9, 47), Fast("protocol")),
-            ("protocol 255", at(&udp, 9, 255), Fast("protocol")),
-            ("no next header", { let mut it = udp6.clone(); it[ETHERNET + 6] = 59; it }, Fast("protocol")),
-            ("multicast", changed(&udp, |it| { it[..6].copy_from_slice(&[1, 0, 0x5e, 0, 0, 0xfb]); it[ETHERNET + 16..][..4].copy_from_slice(&[224, 0, 0, 251]); }), Fast("multicast")),
-            ("broadcast", changed(&udp, |it| it[..6].fill(0xff)), Fast("multicast")),
-        ]);
+        let good = Good::on(&wire);
+        truncated_and_contradictory(office, &wire, &good);
+        corrupted(office, &wire, &good);
+        in_pieces_or_extended(office, &wire, &good);
+        unknown(office, &wire, &good);
     });
 }
+
+fn truncated_and_contradictory(office: &Office, wire: &Wire, good: &Good) {
+    let Good { udp, udp6, syn, syn6, .. } = good;
+    let cases = [
+        ("half an IPv4 header", cut(udp, 10)),
+        ("half an IPv6 header", cut(udp6, 25)),
+        ("no transport header", with4(&cut(udp, IPV4), 2, &[0, 20])),
+        ("half a TCP header", with4(&cut(syn, IPV4 + 12), 2, &[0, 32])),
+        ("more announced than is there", cut(udp, IPV4 + 20)),
+        ("more announced than is there, IPv6", cut(udp6, IPV6 + 20)),
+        ("a header of four words", with4(udp, 0, &[0x44])),
+        ("a header longer than the packet", with4(udp, 2, &[0, 19])),
+        ("version 5", with4(udp, 0, &[0x55])),
+        ("version 4 under the type of IPv6", with(udp6, 0, &[0x45])),
+    ];
+    expect(office, wire, Fast("malformed"), cases);
+
+    let arp = build::arp_request(wire.mac, [10, 0, 1, 10].into(), [10, 0, 1, 1].into());
+    let flags = |family, flags| segment(wire, family, flags);
+    let (v4, v6) = (Family::V4, Family::V6);
+    let cases = [
+        ("an ARP request cut short", cut(&arp, 16)),
+        ("a UDP length past the packet", with(udp, IPV4 + 4, &[0, 200])),
+        ("a UDP length below its header", with(udp, IPV4 + 4, &[0, 7])),
+        ("a UDP length past the packet, IPv6", with(udp6, IPV6 + 4, &[0, 200])),
+        ("a TCP header of two words", with(syn, IPV4 + 12, &[0x20])),
+        ("a TCP header past the packet", with(syn6, IPV6 + 12, &[0xf0])),
+        ("SYN with FIN", flags(v4, TcpFlags::SYN | TcpFlags::FIN)),
+        ("SYN with RST", flags(v4, TcpFlags::SYN | TcpFlags::RST)),
+        ("SYN with FIN, IPv6", flags(v6, TcpFlags::SYN | TcpFlags::FIN)),
+        ("all flags", flags(v6, TcpFlags(0xff))),
+    ];
+    expect(office, wire, Engine("malformed"), cases);
+}
+
+fn corrupted(office: &Office, wire: &Wire, good: &Good) {
+    let Good { udp, udp6, syn, syn6, echo } = good;
+    let cases = [
+        ("a wrong header checksum", with(udp, 10, &[0x12, 0x34])),
+        ("a changed byte of UDP", with(udp, IPV4 + 30, &[0])),
+        ("a changed byte of UDP, IPv6", with(udp6, IPV6 + 30, &[0])),
+        ("no UDP checksum in IPv6", with(udp6, IPV6 + 6, &[0, 0])),
+        ("a wrong TCP checksum", with(syn, IPV4 + 16, &[0x77])),
+        ("a wrong TCP checksum, IPv6", with(syn6, IPV6 + 16, &[0x77])),
+        ("a wrong ICMP checksum", with(echo, IPV4 + 2, &[0x77])),
+    ];
+    expect(office, wire, Engine("bad_checksum"), cases);
+}
+
+fn in_pieces_or_extended(office: &Office, wire: &Wire, good: &Good) {
+    let Good { udp, udp6, echo, .. } = good;
+    let cases = [
+        ("a first fragment", with4(udp, 6, &[0x20, 0])),
+        ("a later fragment", with4(udp, 6, &[0, 8])),
+        ("the last fragment of a ping of death", with4(echo, 6, &[0x1f, 0xff])),
+        ("a first fragment, IPv6", extended(udp6, 44, [0, 0, 1, 0, 0, 0, 1])),
+        ("a later fragment, IPv6", extended(udp6, 44, [0, 0, 8, 0, 0, 0, 1])),
+    ];
+    expect(office, wire, Engine("fragment"), cases);
+    let cases = [
+        ("hop-by-hop options", extended(udp6, 0, [0, 1, 4, 0, 0, 0, 0])),
+        ("destination options", extended(udp6, 60, [0, 1, 4, 0, 0, 0, 0])),
+        ("a routing header of type 0", extended(udp6, 43, [0; 7])),
+    ];
+    expect(office, wire, Engine("extension_header"), cases);
+}
+
+fn unknown(office: &Office, wire: &Wire, good: &Good) {
+    let Good { udp, udp6, .. } = good;
+    let cases = [
+        ("LLDP", of_type(udp, 0x88cc)),
+        ("a length for a type", of_type(udp, 0x0040)),
+        ("a VLAN tag", tagged(udp, 0x8100)),
+        ("a service VLAN tag", tagged(udp, 0x88a8)),
+    ];
+    expect(office, wire, Fast("ether_type"), cases);
+    let cases = [
+        ("GRE", with4(udp, 9, &[47])),
+        ("protocol 255", with4(udp, 9, &[255])),
+        ("no next header", with(udp6, 6, &[59])),
+    ];
+    expect(office, wire, Fast("protocol"), cases);
+    let group = with4(udp, 16, &[224, 0, 0, 251]);
+    let cases = [
+        ("multicast", to_mac(group, [1, 0, 0x5e, 0, 0, 0xfb])),
+        ("broadcast", to_mac(udp.clone(), [0xff; 6])),
+    ];
+    expect(office, wire, Fast("multicast"), cases);
+}
+
+/// Frames of one wire, told apart by who claims to send them.
+struct Claims<'a>(&'a Wire);
+
+impl Claims<'_> {
+    fn udp(&self, src: &str, dst: &str) -> Vec<u8> {
+        let frame = Frame::udp(at(src), at(dst)).macs(self.0.mac, self.0.peer);
+        frame.payload(*b"stray").build()
+    }
+
+    fn tcp(&self, src: &str, dst: &str, flags: TcpFlags) -> Vec<u8> {
+        Frame::tcp(at(src), at(dst)).macs(self.0.mac, self.0.peer).flags(flags).build()
+    }
+
+    /// "It is at my MAC address", as an answer that nobody asked for.
+    fn arp(&self, address: [u8; 4]) -> Vec<u8> {
+        let (mac, peer) = (self.0.mac, self.0.peer);
+        let mut frame = build::arp_reply(mac, address.into(), peer, [10, 0, 1, 1].into());
+        frame[6..12].copy_from_slice(mac.as_bytes());
+        frame
+    }
+
+    fn ndp(&self, address: &str) -> Vec<u8> {
+        let address = address.parse().unwrap();
+        let mut frame = build::neighbour_advertisement(self.0.mac, address, true, None);
+        frame[6..12].copy_from_slice(self.0.mac.as_bytes());
+        frame
+    }
+}
+
+/// Some port of an address.
+fn at(address: &str) -> SocketAddr {
+    SocketAddr::new(address.parse().unwrap(), 50_000)
+}
+
+const SERVER: &str = "198.51.100.1";
+const SERVER6: &str = "2001:db8:2::1";
+const CLIENT: &str = "10.0.1.10";
 
 fn what_does_not_belong_on_a_port_is_refused_with_its_reason(datapath: Datapath) {
     with_a_download("bad-sources", datapath, &with_printer(), |office| {
         let lan = Wire::open(&office.client, "eth0", &office.gateway.namespace, LAN);
         let wan = Wire::open(&office.internet, "eth0", &office.gateway.namespace, "wan0");
-        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        let v4 = |text: &str| text.parse::<std::net::Ipv4Addr>().unwrap();
-        let v6 = |text: &str| text.parse::<std::net::Ipv6Addr>().unwrap();
-        let udp = |wire: &Wire, src: &str, dst: &str| {
-            let at = |text: &str| SocketAddr::new(text.parse().unwrap(), 50_000);
-            Frame::udp(at(src), at(dst)).macs(wire.mac, wire.peer).payload(*b"stray").build()
-        };
-        let tcp = |wire: &Wire, src: &str, dst: &str, flags: TcpFlags| {
-            let at = |text: &str| SocketAddr::new(text.parse().unwrap(), 50_000);
-            Frame::tcp(at(src), at(dst)).macs(wire.mac, wire.peer).flags(flags).build()
-        };
-        // "It is at my MAC address", as an answer that nobody asked for.
-        let arp_claim = |wire: &Wire, address: &str| {
-            let mut frame = build::arp_reply(wire.mac, v4(address), wire.peer, v4("10.0.1.1"));
-            frame[6..12].copy_from_slice(wire.mac.as_bytes());
-            frame
-        };
-        let ndp_claim = |wire: &Wire, address: &str| {
-            let mut frame = build::neighbour_advertisement(wire.mac, v6(address), true, None);
-            frame[6..12].copy_from_slice(wire.mac.as_bytes());
-            frame
-        };
-        let ttl = |frame: Vec<u8>| changed(&frame, |it| it[ETHERNET + 8] = 1);
-        let request_for = |target| build::arp_request(lan.mac, v4("10.0.1.10"), target);
-        let server = "198.51.100.1";
-        #[rustfmt::skip]
-        expect(office, &lan, &[
-            ("land", udp(&lan, "10.0.1.10", "10.0.1.10"), Engine("source_check")),
-            ("land, IPv6", udp(&lan, "fd00:10:0:1::10", "fd00:10:0:1::10"), Engine("source_check")),
-            ("land at the router", tcp(&lan, "10.0.1.1", "10.0.1.1", TcpFlags::SYN), Engine("source_check")),
-            ("from another network", udp(&lan, "10.0.7.1", server), Engine("source_check")),
-            ("from another network, IPv6", udp(&lan, "fd00:10:0:7::1", "2001:db8:2::1"), Engine("source_check")),
-            ("from the router", udp(&lan, "10.0.1.1", server), Engine("source_check")),
-            ("from an interface elsewhere", udp(&lan, "10.0.1.99", server), Engine("source_check")),
-            ("from an interface elsewhere, IPv6", udp(&lan, "fd00:10:0:1::99", "2001:db8:2::1"), Engine("source_check")),
-            ("from the Elastic IP address", udp(&lan, "203.0.113.10", server), Engine("source_check")),
-            ("from loopback", udp(&lan, "127.0.0.1", server), Engine("source_check")),
-            ("from a group", udp(&lan, "224.0.0.1", server), Engine("source_check")),
-            ("from everybody", udp(&lan, "255.255.255.255", server), Engine("source_check")),
-            ("from nobody", udp(&lan, "0.0.0.0", server), Engine("source_check")),
-            ("from a mapped address", udp(&lan, "::ffff:10.0.1.10", "2001:db8:2::1"), Engine("source_check")),
-            ("the router's address claimed", arp_claim(&lan, "10.0.1.1"), Engine("neighbour_spoof")),
-            ("an interface's address claimed", arp_claim(&lan, "10.0.1.99"), Engine("neighbour_spoof")),
-            ("an address of elsewhere claimed", arp_claim(&lan, "203.0.113.1"), Engine("neighbour_spoof")),
-            ("the router's address claimed, IPv6", ndp_claim(&lan, "fd00:10:0:1::1"), Engine("neighbour_spoof")),
-            ("an interface's address claimed, IPv6", ndp_claim(&lan, "fd00:10:0:1::99"), Engine("neighbour_spoof")),
-            ("a question for nobody", request_for(v4("10.0.1.77")), Engine("not_served")),
-            ("to the metadata of a cloud", udp(&lan, "10.0.1.10", "169.254.169.254"), Engine("no_route")),
-            ("to loopback", udp(&lan, "10.0.1.10", "127.0.0.1"), Engine("no_route")),
-            ("to nobody in the VPC", udp(&lan, "10.0.1.10", "10.0.9.9"), Engine("no_destination")),
-            ("a datagram to the router", udp(&lan, "10.0.1.10", "10.0.1.1"), Engine("not_served")),
-            ("a segment of no connection", tcp(&lan, "10.0.1.10", server, TcpFlags::ACK), Engine("no_flow")),
-            ("a RST of no connection", tcp(&lan, "10.0.1.10", server, TcpFlags::RST), Engine("no_flow")),
-            ("the end of its life", ttl(udp(&lan, "10.0.1.10", server)), Engine("time_to_live")),
-        ]);
-        #[rustfmt::skip]
-        expect(office, &wan, &[
-            ("to the Elastic IP address", udp(&wan, server, "203.0.113.10"), Engine("unsolicited")),
-            ("to the Elastic IP address, IPv6", udp(&wan, "2001:db8:2::1", "2001:db8:1::10"), Engine("unsolicited")),
-            ("a SYN to the Elastic IP address", tcp(&wan, server, "203.0.113.10", TcpFlags::SYN), Engine("unsolicited")),
-            ("to a private address", udp(&wan, server, "10.0.1.10"), Engine("unsolicited")),
-            ("to a private address, IPv6", udp(&wan, "2001:db8:2::1", "fd00:10:0:1::10"), Engine("unsolicited")),
-            ("from one of ours", udp(&wan, "203.0.113.10", "203.0.113.10"), Engine("source_check")),
-            ("from one of ours to another", udp(&wan, "2001:db8:1::10", "203.0.113.10"), Engine("source_check")),
-            ("an Elastic IP address claimed", arp_claim(&wan, "203.0.113.10"), Engine("neighbour_spoof")),
-            ("the uplink's address claimed", arp_claim(&wan, "203.0.113.2"), Engine("neighbour_spoof")),
-            ("an Elastic IP address claimed, IPv6", ndp_claim(&wan, "2001:db8:1::10"), Engine("neighbour_spoof")),
-            ("a datagram to the uplink", udp(&wan, server, "203.0.113.2"), Engine("not_served")),
-        ]);
+        from_the_lan(office, &lan);
+        to_where_nobody_is(office, &lan);
+        from_outside(office, &wan);
         // None of it was believed: who asks for the printer from the LAN is still sent to the
         // gateway, and who asks from outside for the Elastic IP address as well.
-        for (wire, asker, target) in
-            [(&lan, "10.0.1.10", "10.0.1.99"), (&wan, "203.0.113.1", "203.0.113.10")]
-        {
-            let question = build::arp_request(wire.mac, v4(asker), v4(target));
+        for (wire, asker, target) in [
+            (&lan, [10, 0, 1, 10], [10, 0, 1, 99]),
+            (&wan, [203, 0, 113, 1], [203, 0, 113, 10]),
+        ] {
+            let question = build::arp_request(wire.mac, asker.into(), target.into());
+            let answer = [&[0, 2], &wire.peer.as_bytes()[..], &target].concat();
             let answered = wire.is_answered(&question, |frame| {
-                frame.len() >= 42
-                    && frame[12..14] == [0x08, 0x06]
-                    && frame[20..22] == [0, 2]
-                    && MacAddr(frame[22..28].try_into().unwrap()) == wire.peer
-                    && IpAddr::from(<[u8; 4]>::try_from(&frame[28..32]).unwrap()) == ip(target)
+                frame[12..14] == [0x08, 0x06] && frame.get(20..32) == Some(&answer)
             });
-            assert!(answered, "{target} is answered for by the gateway");
+            assert!(answered, "{target:?} is answered for by the gateway");
         }
     });
+}
+
+fn from_the_lan(office: &Office, lan: &Wire) {
+    let (udp, tcp) = (|src, dst| Claims(lan).udp(src, dst), |src| {
+        Claims(lan).tcp(src, src, TcpFlags::SYN)
+    });
+    let cases = [
+        ("land", udp(CLIENT, CLIENT)),
+        ("land, IPv6", udp("fd00:10:0:1::10", "fd00:10:0:1::10")),
+        ("land at the router", tcp("10.0.1.1")),
+        ("from another network", udp("10.0.7.1", SERVER)),
+        ("from another network, IPv6", udp("fd00:10:0:7::1", SERVER6)),
+        ("from the router", udp("10.0.1.1", SERVER)),
+        ("from an interface elsewhere", udp("10.0.1.99", SERVER)),
+        ("from an interface elsewhere, IPv6", udp("fd00:10:0:1::99", SERVER6)),
+        ("from the Elastic IP address", udp("203.0.113.10", SERVER)),
+        ("from loopback", udp("127.0.0.1", SERVER)),
+        ("from a group", udp("224.0.0.1", SERVER)),
+        ("from everybody", udp("255.255.255.255", SERVER)),
+        ("from nobody", udp("0.0.0.0", SERVER)),
+        ("from a mapped address", udp("::ffff:10.0.1.10", SERVER6)),
+    ];
+    expect(office, lan, Engine("source_check"), cases);
+    let cases = [
+        ("the router's address", Claims(lan).arp([10, 0, 1, 1])),
+        ("an interface's address", Claims(lan).arp([10, 0, 1, 99])),
+        ("an address of elsewhere", Claims(lan).arp([203, 0, 113, 1])),
+        ("the router's address, IPv6", Claims(lan).ndp("fd00:10:0:1::1")),
+        ("an interface's address, IPv6", Claims(lan).ndp("fd00:10:0:1::99")),
+    ];
+    expect(office, lan, Engine("neighbour_spoof"), cases);
+}
+
+fn to_where_nobody_is(office: &Office, lan: &Wire) {
+    let udp = |dst| Claims(lan).udp(CLIENT, dst);
+    let tcp = |flags| Claims(lan).tcp(CLIENT, SERVER, flags);
+    let question = build::arp_request(lan.mac, [10, 0, 1, 10].into(), [10, 0, 1, 77].into());
+    let cases = [("a question for nobody", question), ("to the router", udp("10.0.1.1"))];
+    expect(office, lan, Engine("not_served"), cases);
+    let cases = [
+        ("to the metadata of a cloud", udp("169.254.169.254")),
+        ("to loopback", udp("127.0.0.1")),
+    ];
+    expect(office, lan, Engine("no_route"), cases);
+    expect(office, lan, Engine("no_destination"), [("within the VPC", udp("10.0.9.9"))]);
+    let cases = [
+        ("a segment of no connection", tcp(TcpFlags::ACK)),
+        ("a RST of no connection", tcp(TcpFlags::RST)),
+    ];
+    expect(office, lan, Engine("no_flow"), cases);
+    let last_hop = with4(&udp(SERVER), 8, &[1]);
+    expect(office, lan, Engine("time_to_live"), [("at the end of its life", last_hop)]);
+}
+
+fn from_outside(office: &Office, wan: &Wire) {
+    let udp = |src, dst| Claims(wan).udp(src, dst);
+    let syn = Claims(wan).tcp(SERVER, "203.0.113.10", TcpFlags::SYN);
+    let cases = [
+        ("to the Elastic IP address", udp(SERVER, "203.0.113.10")),
+        ("to the Elastic IP address, IPv6", udp(SERVER6, "2001:db8:1::10")),
+        ("a SYN to the Elastic IP address", syn),
+        ("to a private address", udp(SERVER, CLIENT)),
+        ("to a private address, IPv6", udp(SERVER6, "fd00:10:0:1::10")),
+    ];
+    expect(office, wan, Engine("unsolicited"), cases);
+    let cases = [
+        ("land", udp("203.0.113.10", "203.0.113.10")),
+        ("from one of ours", udp("203.0.113.10", "203.0.113.2")),
+        ("from one of ours, IPv6", udp("2001:db8:1::10", "2001:db8:1::2")),
+    ];
+    expect(office, wan, Engine("source_check"), cases);
+    let cases = [
+        ("an Elastic IP address", Claims(wan).arp([203, 0, 113, 10])),
+        ("the uplink's address", Claims(wan).arp([203, 0, 113, 2])),
+        ("an Elastic IP address, IPv6", Claims(wan).ndp("2001:db8:1::10")),
+        ("the uplink's address, IPv6", Claims(wan).ndp("2001:db8:1::2")),
+    ];
+    expect(office, wan, Engine("neighbour_spoof"), cases);
+    expect(office, wan, Engine("not_served"), [("to the uplink", udp(SERVER, "203.0.113.2"))]);
 }
 
 /// Options are no reason to refuse a packet, and what stands behind its end is padding.
@@ -345,11 +478,11 @@ fn options_and_padding_are_carried(datapath: Datapath) {
         })
     };
     // Three times "no operation", then the end of the list (RFC 791, section 3.1).
-    let with_options = changed(&datagram(&Family::V4, 50_001), |it| {
-        it[ETHERNET] = 0x46;
-        it[ETHERNET + 3] += 4;
-        it.splice(ETHERNET + IPV4..ETHERNET + IPV4, [1, 1, 1, 0]);
-    });
+    let mut with_options = datagram(&Family::V4, 50_001);
+    with_options[ETHERNET] = 0x46;
+    with_options[ETHERNET + 3] += 4;
+    with_options.splice(ETHERNET + IPV4..ETHERNET + IPV4, [1, 1, 1, 0]);
+    set_header_checksum(&mut with_options);
     // Twice: by the engine, then by the flow's entry.
     for _ in 0..2 {
         assert!(is_carried(&with_options, 50_001), "{:?}", drops(&office));
@@ -362,7 +495,9 @@ fn options_and_padding_are_carried(datapath: Datapath) {
         }
     }
     for echo in &echoes {
-        assert!(echo.peers().iter().all(|peer| Family::BOTH.iter().any(|it| it.public == peer.ip())));
+        assert!(
+            echo.peers().iter().all(|peer| Family::BOTH.iter().any(|it| it.public == peer.ip()))
+        );
     }
     assert_eq!(echoes.iter().map(|echo| echo.peers().len()).sum::<usize>(), 6);
 }

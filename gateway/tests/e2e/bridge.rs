@@ -9,9 +9,7 @@ use halfspace_testbed::programs::{Echo, Nginx};
 use nf_core::packet::Frame;
 
 use crate::harness::tenants::{Inside, Tenants};
-use crate::harness::{
-    Datapath, Wire, converse, curl, datagram_socket, eventually, seen_by, url,
-};
+use crate::harness::{Datapath, Wire, converse, curl, datagram_socket, eventually, seen_by, url};
 
 on_each_datapath!(
     environments_that_are_all_alike_share_one_interface,
@@ -25,7 +23,7 @@ const ENVIRONMENTS: usize = 20;
 
 fn environments_that_are_all_alike_share_one_interface(datapath: Datapath) {
     let lab = Tenants::open("bridge-many", datapath, 1, ENVIRONMENTS);
-    let [blue] = &lab.tenants[..] else { panic!("one was asked for") };
+    let [blue] = &lab.all[..] else { panic!("one was asked for") };
     assert_eq!(lab.attached().len(), ENVIRONMENTS);
     for inside in Inside::BOTH {
         let echo = Echo::start(&blue.service, inside.service_at(7)).unwrap();
@@ -62,7 +60,7 @@ fn environments_that_are_all_alike_share_one_interface(datapath: Datapath) {
 
 fn a_detached_environment_loses_its_flows_and_no_other_does(datapath: Datapath) {
     let lab = Tenants::open("bridge-detach", datapath, 1, 3);
-    let blue = &lab.tenants[0];
+    let blue = &lab.all[0];
     let echoes = Inside::BOTH.map(|it| Echo::start(&blue.service, it.service_at(7)).unwrap());
     let mut streams = Vec::new();
     for (number, environment) in blue.environments.iter().enumerate() {
@@ -107,7 +105,7 @@ fn a_detached_environment_loses_its_flows_and_no_other_does(datapath: Datapath) 
 
 fn an_environment_is_gone_with_its_interface(datapath: Datapath) {
     let lab = Tenants::open("bridge-gone", datapath, 1, 2);
-    let blue = &lab.tenants[0];
+    let blue = &lab.all[0];
     let echoes = Inside::BOTH.map(|it| Echo::start(&blue.service, it.service_at(7)).unwrap());
     let mut stream = converse(&blue.environments[0], Inside::BOTH[0].service_at(7)).unwrap();
     converse(&blue.environments[1], Inside::BOTH[0].service_at(7)).unwrap();
@@ -143,7 +141,7 @@ fn tenants_with_the_same_addresses_never_meet(datapath: Datapath) {
     let lab = Tenants::open("bridge-two", datapath, 2, 2);
     for inside in Inside::BOTH {
         let servers: Vec<_> = lab
-            .tenants
+            .all
             .iter()
             .map(|tenant| {
                 let web = [inside.service_at(80)];
@@ -152,7 +150,7 @@ fn tenants_with_the_same_addresses_never_meet(datapath: Datapath) {
             })
             .collect();
         let mut sockets = Vec::new();
-        for tenant in &lab.tenants {
+        for tenant in &lab.all {
             for environment in &tenant.environments {
                 let page = url(inside.service_at(80), "/");
                 let output = curl(environment, &["--local-port", inside.local_port, &page]);
@@ -172,12 +170,13 @@ fn tenants_with_the_same_addresses_never_meet(datapath: Datapath) {
         }
 
         // What green's service sends to the address and port that blue's flow has is not blue's.
-        let [blue, green] = &lab.tenants[..] else { panic!("two were asked for") };
+        let [blue, green] = &lab.all[..] else { panic!("two were asked for") };
         let port = |number| {
             let flows = lab.gateway.flows();
             let name = blue.port(number);
             let udp = |flow: &&crate::harness::Flow| {
-                flow.forward.port == name && flow.protocol == "udp"
+                flow.forward.port == name
+                    && flow.protocol == "udp"
                     && flow.forward.received.source.ip() == inside.environment
             };
             flows.iter().find(udp).unwrap().forward.sent.source.port()

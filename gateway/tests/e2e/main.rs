@@ -6,6 +6,8 @@
 //! families. Tests that need root or BPF say so and are skipped without; see
 //! [`halfspace_testbed::ready`].
 
+#![expect(clippy::unwrap_used, reason = "a test ends with the first thing that goes wrong")]
+
 #[macro_use]
 mod harness;
 

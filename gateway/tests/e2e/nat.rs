@@ -59,12 +59,11 @@ fn dig_and_datagrams_reach_the_internet_as_the_elastic_ip_address(datapath: Data
             let output = office.client.run(ask.iter().chain(&["host.example", "A"])).unwrap();
             assert_eq!(output.stdout, "192.0.2.53\n", "{transport}");
         }
-        let askers: Vec<_> = names.askers().iter().map(|asker| asker.ip()).collect();
+        let askers: Vec<_> = names.askers().iter().map(SocketAddr::ip).collect();
         assert_eq!(askers, [family.public; 2]);
 
         let echo = Echo::start(&office.internet, family.server_at(7)).unwrap();
-        let socket =
-            datagram_socket(&office.client, family.client_at(40_000), family.server_at(7));
+        let socket = datagram_socket(&office.client, family.client_at(40_000), family.server_at(7));
         let seen = seen_by(&socket, "first").unwrap();
         assert_eq!(seen.ip(), family.public);
         assert_eq!(seen_by(&socket, &"long ".repeat(200)).unwrap(), seen, "the same flow");
@@ -187,9 +186,8 @@ fn idle_flows_expire_and_late_tcp_draws_a_reset(datapath: Datapath) {
         })
     };
     let (silent, busy) = (datagrams(40_000), datagrams(40_001));
-    let first_seen = [&silent, &busy].map(|sockets| {
-        sockets.each_ref().map(|socket| seen_by(socket, "first").unwrap())
-    });
+    let first_seen = [&silent, &busy]
+        .map(|sockets| sockets.each_ref().map(|socket| seen_by(socket, "first").unwrap()));
     for stream in &mut streams {
         stream.echo("first").unwrap();
     }
@@ -273,7 +271,8 @@ fn iperf3_runs_both_ways_over_tcp_and_udp(datapath: Datapath) {
             let output = office.client.run(iperf3.iter().chain(options)).unwrap();
             let report: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
             let end = &report["end"];
-            let sum = if end["sum_received"].is_null() { &end["sum"] } else { &end["sum_received"] };
+            let sum =
+                if end["sum_received"].is_null() { &end["sum"] } else { &end["sum_received"] };
             // A second of 20 Mbit/s, or of as much as there is.
             assert!(sum["bytes"].as_u64().unwrap() > 2_000_000, "{options:?}: {end}");
             if let Some(lost) = sum["lost_percent"].as_f64() {
@@ -300,8 +299,7 @@ impl Handled {
 fn a_datagram_to_a_closed_port_is_refused(datapath: Datapath) {
     let office = Office::open("nat-refused", datapath);
     for family in Family::BOTH {
-        let socket =
-            datagram_socket(&office.client, family.client_at(40_000), family.server_at(9));
+        let socket = datagram_socket(&office.client, family.client_at(40_000), family.server_at(9));
         let error = seen_by(&socket, "anybody?").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
     }
@@ -339,15 +337,15 @@ fn a_router_that_changes_its_mac_address_is_followed(datapath: Datapath) {
     // It tells of the change by itself, as the other router of a pair does that takes over.
     office
         .internet
-        .sysctl([
-            ("net.ipv4.conf.eth0.arp_notify", "1"),
-            ("net.ipv6.conf.eth0.ndisc_notify", "1"),
-        ])
+        .sysctl([("net.ipv4.conf.eth0.arp_notify", "1"), ("net.ipv6.conf.eth0.ndisc_notify", "1")])
         .unwrap();
     office.internet.ip(["link set eth0 address 02:00:00:00:77:77"]).unwrap();
     for (family, stream) in Family::BOTH.iter().zip(&mut streams) {
         stream.echo("to the new address").unwrap();
-        assert_eq!(converse(&office.client, family.server_at(7)).unwrap().seen_as.ip(), family.public);
+        assert_eq!(
+            converse(&office.client, family.server_at(7)).unwrap().seen_as.ip(),
+            family.public
+        );
     }
     drop(echoes);
 }

@@ -12,8 +12,8 @@ use nf_core::packet::{Frame, Headers, TcpFlags, Transport};
 
 use crate::harness::shop::{Shop, TARGETS, balancer};
 use crate::harness::{
-    Datapath, Family, Gateway, Wire, any_port, converse, curl, datagram_socket, eventually, seen_by,
-    url,
+    Datapath, Family, Gateway, Wire, any_port, converse, curl, datagram_socket, eventually,
+    seen_by, url,
 };
 
 on_each_datapath!(
@@ -89,9 +89,9 @@ fn a_dead_target_is_routed_around_and_the_others_keep_their_connections(datapath
     let addresses = shop.targets[dead].addresses();
     shop.targets[dead].stop();
     eventually("its death to be noticed", || {
-        shop.health().iter().all(|((_, target), state)| {
-            (state == "unhealthy") == addresses.contains(&target.ip())
-        })
+        shop.health()
+            .iter()
+            .all(|((_, target), state)| (state == "unhealthy") == addresses.contains(&target.ip()))
     });
     for family in Family::BOTH {
         for _ in 0..30 {
@@ -257,11 +257,8 @@ fn a_public_ipv6_address_needs_no_other_in_front_of_it(datapath: Datapath) {
             "route add 2001:db8:40::/56 via 2001:db8:1::2",
         ])
         .unwrap();
-    web.ip([
-        "address add 2001:db8:40::11/64 dev eth0",
-        "route add default via 2001:db8:40::1",
-    ])
-    .unwrap();
+    web.ip(["address add 2001:db8:40::11/64 dev eth0", "route add default via 2001:db8:40::1"])
+        .unwrap();
     gateway.start(PUBLIC_VPC);
     let at = |text: &str| text.parse::<SocketAddr>().unwrap();
     let _echo = Echo::start(&web, at("[2001:db8:40::11]:7")).unwrap();

@@ -89,7 +89,7 @@ fn environments_are_attached_again_with_their_flows() {
     let mut servers = Vec::new();
     for inside in Inside::BOTH {
         servers.push(Echo::start(&lab.internet, inside.server_at(7)).unwrap());
-        for tenant in &lab.tenants {
+        for tenant in &lab.all {
             servers.push(Echo::start(&tenant.service, inside.service_at(7)).unwrap());
             for environment in &tenant.environments {
                 for server in [inside.service_at(7), inside.server_at(7)] {
@@ -165,11 +165,7 @@ fn a_second_instance_is_refused_and_the_first_goes_on(datapath: Datapath) {
         // Another configuration, but the same maps.
         let apart = office.bed.dir().join("apart");
         let state = format!("--state-dir={}", apart.display());
-        let output = office.gateway.run([
-            "run",
-            &state,
-            "--metrics-listen=127.0.0.1:9465",
-        ]);
+        let output = office.gateway.run(["run", &state, "--metrics-listen=127.0.0.1:9465"]);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         assert!(output.stderr.contains("is in use by process"), "{output:?}");
         assert!(output.stderr.contains("stop that one first"), "{output:?}");

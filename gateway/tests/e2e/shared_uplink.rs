@@ -25,13 +25,11 @@ fn the_host_keeps_its_addresses_on_a_shared_uplink(datapath: Datapath) {
         // The gateway has no address of its own there: it asks and complains as the host.
         let host = family.uplink;
         let host_web = SocketAddr::new(host, 80);
-        let _host_web =
-            Nginx::start(&office.gateway.namespace, &[host_web], "the host").unwrap();
+        let _host_web = Nginx::start(&office.gateway.namespace, &[host_web], "the host").unwrap();
         let server = family.server_at(80);
         let _server_web = Nginx::start(&office.internet, &[server], "$remote_addr").unwrap();
         let _echo = Echo::start(&office.internet, family.server_at(7)).unwrap();
-        let socket =
-            datagram_socket(&office.client, family.client_at(40_000), family.server_at(7));
+        let socket = datagram_socket(&office.client, family.client_at(40_000), family.server_at(7));
 
         for _ in 0..2 {
             // In to the host, and out of it.

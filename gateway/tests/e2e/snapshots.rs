@@ -46,7 +46,10 @@ fn a_change_ends_the_flows_it_forbids_and_no_others(datapath: Datapath) {
     assert_eq!(office.gateway.count("halfspace_flows_revalidated_total", &[]), 2);
     for flow in office.gateway.flows() {
         let was = before.iter().find(|it| it.id == flow.id).unwrap();
-        assert_eq!((was.forward.received, was.forward.sent), (flow.forward.received, flow.forward.sent));
+        assert_eq!(
+            (was.forward.received, was.forward.sent),
+            (flow.forward.received, flow.forward.sent)
+        );
         assert!(flow.forward.packets >= was.forward.packets, "its counts go on");
     }
     let dropped = office.gateway.engine_drops("blackhole");
@@ -99,10 +102,7 @@ fn an_invalid_document_changes_nothing_and_is_told_of(datapath: Datapath) {
     for (document, message) in [
         ("[[vpc]]\nvpc_id = 5\n".to_owned(), "vpc[0].vpc_id"),
         (Office::resources("colour = \"red\"", ""), "unknown field `colour`"),
-        (
-            Office::resources("", "").replace("10.0.0.0/24", "10.0.1.0/24"),
-            "InvalidSubnet.Conflict",
-        ),
+        (Office::resources("", "").replace("10.0.0.0/24", "10.0.1.0/24"), "InvalidSubnet.Conflict"),
         ("not toml at all".to_owned(), "resources.toml:1:"),
     ] {
         office.gateway.write_resources(&document);

@@ -3,9 +3,7 @@
 
 use halfspace_testbed::programs::{Echo, Nginx};
 
-use crate::harness::{
-    Datapath, Family, NameServer, Office, curl, datagram_socket, seen_by, url,
-};
+use crate::harness::{Datapath, Family, NameServer, Office, curl, datagram_socket, seen_by, url};
 
 #[test]
 fn flows_pass_on_the_xdp_hook() {
@@ -26,8 +24,7 @@ fn flows_pass_on_the_xdp_hook() {
         let _names = NameServer::start(&office.internet, family.server_at(53));
         let _echo = Echo::start(&office.internet, family.server_at(7)).unwrap();
         let _web = Nginx::start(&office.internet, &[family.server_at(80)], "$remote_addr").unwrap();
-        let socket =
-            datagram_socket(&office.client, family.client_at(40_000), family.server_at(7));
+        let socket = datagram_socket(&office.client, family.client_at(40_000), family.server_at(7));
         let forwarded = || {
             let labels = [("verdict", "forwarded")];
             office.gateway.count("halfspace_fastpath_packets_total", &labels)

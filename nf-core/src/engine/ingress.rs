@@ -142,7 +142,7 @@ impl Engine {
             && direction == Direction::Forward
             && self.flow(now, id, fast_path).is_some_and(|view| view.phase.may_reopen())
         {
-            self.end_flow(now, id, FlowEnd::Closed, fast_path);
+            self.end_flow(now, id, FlowEnd::Reopened, fast_path);
             return self.open(now, key, headers, carried, fast_path);
         }
         // The packet came before its flow's entry did, or its entry could not forward it.

@@ -1,7 +1,7 @@
 //! A name server that knows one name, over UDP and TCP, so that dig has something to ask.
 //!
-//! Every A question is answered with 192.0.2.53, every AAAA question with 2001:db8::53 (RFC 1035,
-//! section 4; RFC 3596). That is all it can.
+//! Every A question is answered with 192.0.2.53, every AAAA question with `2001:db8::53`
+//! (RFC 1035, section 4; RFC 3596). That is all it can.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, UdpSocket};

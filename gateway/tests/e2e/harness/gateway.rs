@@ -105,7 +105,7 @@ pin_dir = "{}"
 
     /// Kills the daemon (SIGKILL).
     pub fn kill(&mut self) {
-        self.ended(|process| process.kill());
+        self.ended(Process::kill);
     }
 
     /// Asks the daemon to stop (SIGTERM) and waits until it has, with success.

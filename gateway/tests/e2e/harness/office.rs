@@ -7,7 +7,7 @@
 //! and the same in IPv6. The internet has its servers' addresses on its loopback and is on the
 //! uplink's network itself.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use halfspace_testbed::{Namespace, Testbed};
 
@@ -52,14 +52,14 @@ impl Family {
 
     /// IPv6.
     pub const V6: Self = Self {
-        client: v6([0xfd00, 0x10, 0, 1, 0, 0, 0, 0x10]),
-        lan_router: v6([0xfd00, 0x10, 0, 1, 0, 0, 0, 1]),
-        public: v6([0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x10]),
-        uplink: v6([0x2001, 0xdb8, 1, 0, 0, 0, 0, 2]),
-        router: v6([0x2001, 0xdb8, 1, 0, 0, 0, 0, 1]),
-        server: v6([0x2001, 0xdb8, 2, 0, 0, 0, 0, 1]),
-        other_server: v6([0x2001, 0xdb8, 2, 0, 0, 0, 0, 2]),
-        far_server: v6([0x2001, 0xdb8, 3, 0, 0, 0, 0, 2]),
+        client: v6([0xfd00, 0x10, 0, 1], 0x10),
+        lan_router: v6([0xfd00, 0x10, 0, 1], 1),
+        public: v6([0x2001, 0xdb8, 1, 0], 0x10),
+        uplink: v6([0x2001, 0xdb8, 1, 0], 2),
+        router: v6([0x2001, 0xdb8, 1, 0], 1),
+        server: v6([0x2001, 0xdb8, 2, 0], 1),
+        other_server: v6([0x2001, 0xdb8, 2, 0], 2),
+        far_server: v6([0x2001, 0xdb8, 3, 0], 2),
     };
 
     /// Both.
@@ -82,12 +82,13 @@ impl Family {
 }
 
 const fn v4(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
-    IpAddr::V4(std::net::Ipv4Addr::new(a, b, c, d))
+    IpAddr::V4(Ipv4Addr::new(a, b, c, d))
 }
 
-const fn v6(segments: [u16; 8]) -> IpAddr {
-    let [a, b, c, d, e, f, g, h] = segments;
-    IpAddr::V6(std::net::Ipv6Addr::new(a, b, c, d, e, f, g, h))
+/// The address with these first segments and the last one.
+const fn v6(network: [u16; 4], host: u16) -> IpAddr {
+    let [a, b, c, d] = network;
+    IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, host))
 }
 
 /// The office.

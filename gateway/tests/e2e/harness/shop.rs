@@ -25,9 +25,7 @@ pub const TARGETS: usize = 3;
 pub const fn balancer(family: &Family, port: u16) -> SocketAddr {
     let ip = match family.client {
         IpAddr::V4(_) => IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 80)),
-        IpAddr::V6(_) => {
-            IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x80))
-        }
+        IpAddr::V6(_) => IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x80)),
     };
     SocketAddr::new(ip, port)
 }
@@ -90,7 +88,8 @@ impl Shop {
                 let host = 11 + number;
                 let _ = writeln!(targets, "    {{ id = \"{network}{host}\", weight = {weight} }},");
             }
-            for (name, protocol, port) in [("echo", "TCP", 7), ("udp", "UDP", 7), ("web", "TCP", 80)]
+            for (name, protocol, port) in
+                [("echo", "TCP", 7), ("udp", "UDP", 7), ("web", "TCP", 80)]
             {
                 let _ = write!(
                     document,

@@ -72,7 +72,7 @@ pub struct Tenants {
     // Dropped first: what it logged is in the testbed's directory.
     pub gateway: Gateway,
     pub internet: Namespace,
-    pub tenants: Vec<Tenant>,
+    pub all: Vec<Tenant>,
     _bed: Testbed,
 }
 
@@ -126,8 +126,8 @@ impl Tenants {
             .map(|name| lay_out(&bed, &gateway.namespace, name, environments))
             .collect();
         gateway.start(&resources(&NAMES[..count]));
-        let this = Self { gateway, internet, tenants, _bed: bed };
-        for tenant in &this.tenants {
+        let this = Self { gateway, internet, all: tenants, _bed: bed };
+        for tenant in &this.all {
             for number in 0..environments {
                 this.attach(tenant, number);
             }
@@ -139,8 +139,7 @@ impl Tenants {
     #[track_caller]
     pub fn attach(&self, tenant: &Tenant, number: usize) {
         let (bridge, port) = (tenant.bridge(), tenant.port(number));
-        let output =
-            self.gateway.run(["env", "attach", "--bridge", &bridge, "--port", &port]);
+        let output = self.gateway.run(["env", "attach", "--bridge", &bridge, "--port", &port]);
         assert!(output.status.success(), "{output:?}");
     }
 
