@@ -2,7 +2,7 @@
 //!
 //! [`Datapath`] moves packets between ports. What its flow table knows, it forwards by itself; the
 //! rest it hands to the engine as [`Received`], and the engine answers through
-//! [`FastPath`](nf_core::fast_path::FastPath). There are two of them behind one face:
+//! [`FastPath`]. There are two of them behind one face:
 //!
 //! - [`ebpf::Ebpf`]: programs in the kernel, on tcx or XDP. Established flows never come to user
 //!   space, and go on while the process is stopped, replaced or dead.

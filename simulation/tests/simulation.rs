@@ -6,7 +6,7 @@ use halfspace_simulation::{Options, Report, Sabotage, Way, run};
 use nf_core::verdict::Drop;
 
 /// Seeds that every test run plays.
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 16;
 
 /// A number from the environment.
 fn from_env(name: &str) -> Option<u64> {
@@ -71,9 +71,9 @@ fn a_fault_is_found_out() {
     ];
     for (sabotage, what) in cases {
         let options = Options { sabotage: Some(sabotage) };
-        // Not in every run is there somebody to be wronged.
-        let found = (0..5).filter_map(|seed| run(seed, options).err());
-        let found: Vec<_> = found.map(|failure| failure.to_string()).collect();
-        assert!(found.iter().any(|it| it.contains(what)), "{sabotage:?}: {found:#?}");
+        // Not in every run is there somebody to be wronged, or wronged in this way first.
+        let found = (0..8).filter_map(|seed| run(seed, options).err());
+        let mut found = found.map(|failure| failure.to_string());
+        assert!(found.any(|it| it.contains(what)), "{sabotage:?} is not found out");
     }
 }

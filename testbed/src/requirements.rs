@@ -141,7 +141,7 @@ pub(crate) fn package_of(program: &str) -> Option<&'static str> {
         "dig" => "bind9-dnsutils",
         "ethtool" => "ethtool",
         "haproxy" => "haproxy",
-        "ip" => "iproute2",
+        "ip" | "ss" => "iproute2",
         "iperf3" => "iperf3",
         "nft" => "nftables",
         "nginx" => "nginx-light",

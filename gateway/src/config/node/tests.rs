@@ -35,7 +35,7 @@ fn an_empty_file_gives_the_defaults() {
     assert_eq!(config.resources, directory.join("resources.toml"));
     assert_eq!(config.datapath, DatapathChoice::Auto);
     assert_eq!(config.hook_of("eth0"), HookChoice::Auto);
-    assert_eq!(config.flows.get(), 1_000_000);
+    assert_eq!(config.flows.get(), 262_144);
     assert_eq!(config.api_socket(), Path::new("/run/halfspace/api.sock"));
     assert_eq!(config.metrics_listen.to_string(), "127.0.0.1:9464");
     assert_eq!((config.log_format, config.log_level), (LogFormat::Human, LogLevel::Info));
