@@ -20,7 +20,9 @@ skip() {
 
 command -v rustup >/dev/null ||
 	skip "fuzzing needs a nightly compiler, and without rustup there is no telling where one is"
-nightly=$(rustup toolchain list | grep --max-count=1 --only-matching '^nightly[^ ]*') ||
+nightly=$(rustup toolchain list | sed -n 's/^\(nightly[^ ]*\).*/\1/p')
+nightly=${nightly%%$'\n'*}
+[[ -n $nightly ]] ||
 	skip "fuzzing needs a nightly compiler: rustup toolchain install nightly --profile minimal"
 
 if ! cargo fuzz --version >/dev/null 2>&1; then

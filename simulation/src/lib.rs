@@ -14,6 +14,7 @@
 //! | --- | --- |
 //! | `run` | the loop: what happens next, and what follows from it |
 //! | `arrival` | a packet at a host: whose is it, and what is answered |
+//! | `conversation` | who talks to whom, and when |
 //! | `talk` | one conversation, as the host that opens it sees it |
 //! | `hosts`, `desired` | who is there, and what the gateway is told |
 //! | `judge` | what must hold |
@@ -21,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod arrival;
+mod conversation;
 mod desired;
 mod hosts;
 mod judge;

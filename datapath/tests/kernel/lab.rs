@@ -151,8 +151,25 @@ impl Lab {
         sum
     }
 
+    /// Lets client ports be used again. A SYN on an entry that has seen a FIN is for the engine to
+    /// judge, which is not here: the entries forget the flags, as those of a new flow would.
+    fn forget_closed(&mut self) {
+        let mut closed = Vec::new();
+        let mut add = |key: FlowKey, entry: Entry| {
+            let usage = Usage { tcp_flags: 0, ..entry.usage };
+            closed.extend((entry.usage.tcp_flags != 0).then_some((key, Entry { usage, ..entry })));
+        };
+        self.datapath.recover(&mut add).unwrap();
+        let fast_path = self.datapath.fast_path();
+        for (key, entry) in &closed {
+            fast_path.install(key, entry);
+        }
+        fast_path.flush();
+    }
+
     /// Runs iperf3 from the client to the server, with more arguments.
-    pub fn iperf(&self, family: Family, arguments: &[&str]) {
+    pub fn iperf(&mut self, family: Family, arguments: &[&str]) {
+        self.forget_closed();
         let server = family.server.to_string();
         let mut daemon = self.server.spawn(["iperf3", "--server", "--one-off"]).unwrap();
         // Not from the client: the daemon serves one connection only.
