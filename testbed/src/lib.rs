@@ -29,6 +29,7 @@ mod namespace;
 mod process;
 pub mod programs;
 mod requirements;
+mod scrape;
 mod wait;
 
 pub use bed::Testbed;
@@ -39,4 +40,5 @@ pub use links::End;
 pub use namespace::Namespace;
 pub use process::{Output, Process};
 pub use requirements::{Missing, Requirement, missing, ready};
+pub use scrape::Scrape;
 pub use wait::{wait_for_port, wait_until};

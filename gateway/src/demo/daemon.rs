@@ -8,13 +8,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use halfspace_testbed::{Namespace, Process, Testbed, http};
+use halfspace_testbed::{Namespace, Process, Scrape, Testbed, http};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::error::Error;
 use super::plan;
-use super::scrape::Scrape;
 use crate::api::types::{Environment, EnvironmentList, Flow, FlowPage, Status};
 use crate::config::node::DatapathChoice;
 

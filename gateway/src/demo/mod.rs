@@ -8,7 +8,7 @@
 //! | `plan` | who is where: addresses, interfaces, the resource document |
 //! | `lab` | the namespaces, links and servers |
 //! | `daemon` | the gateway under the demo, and how it is asked |
-//! | `curl`, `iperf3`, `interfaces`, `scrape` | what programs, kernel and metrics page say |
+//! | `curl`, `iperf3`, `interfaces` | what programs and the kernel say |
 //! | `scenes` | what is shown, one file a scene |
 //! | `report`, `tables`, `progress` | how it is told |
 
@@ -22,7 +22,6 @@ mod plan;
 mod progress;
 mod report;
 mod scenes;
-mod scrape;
 mod tables;
 
 use std::path::{Path, PathBuf};

@@ -241,7 +241,7 @@ mod tests {
         let options = halfspace::Options { binary: "none".into(), flows: 0 };
         let lane = Lane::set_up(Contender::Kernel, &bed, &[1], &options).unwrap();
         lane.topology.gateway.ip(["neighbour flush dev outside"]).unwrap();
-        for address in ["10.1.0.1", "10.1.0.100", "203.0.113.2"] {
+        for address in ["10.1.0.128", "10.1.0.200", "203.0.113.2"] {
             lane.topology.gateway.run(["ping", "-c1", "-W2", address]).unwrap();
         }
     }

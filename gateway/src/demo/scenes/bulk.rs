@@ -10,7 +10,7 @@ use crate::demo::error::Error;
 use crate::demo::interfaces;
 use crate::demo::iperf3::{self, Transfer};
 use crate::demo::plan;
-use crate::demo::scrape::Scrape;
+use halfspace_testbed::Scrape;
 
 /// Seconds.
 const DURATION: u32 = 2;

@@ -3,8 +3,8 @@
 use crate::demo::Stage;
 use crate::demo::error::Error;
 use crate::demo::plan::{self, BLUE, GREEN};
-use crate::demo::scrape::Scrape;
 use crate::demo::tables::CountRow;
+use halfspace_testbed::Scrape;
 
 pub(super) fn play(stage: &mut Stage) -> Result<(), Error> {
     stage.report.scene("What was sent, and what /metrics says");

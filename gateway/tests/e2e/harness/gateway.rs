@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use halfspace_testbed::{Namespace, Output, Process, Testbed, http, wait_until};
+use halfspace_testbed::{Namespace, Output, Process, Scrape, Testbed, http, wait_until};
 use nix::sys::signal::Signal;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Datapath, Flow, SOON, Scrape};
+use super::{Datapath, Flow, SOON};
 
 /// Where the daemon serves metrics and health when nothing else is said, in its own namespace.
 const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);

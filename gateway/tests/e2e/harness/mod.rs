@@ -16,8 +16,6 @@ mod gateway;
 mod listing;
 mod office;
 mod raw;
-#[path = "../../../src/demo/scrape.rs"]
-mod scrape;
 pub mod shop;
 mod talk;
 pub mod tenants;
@@ -32,7 +30,6 @@ pub use talk::{any_port, converse, curl, datagram_socket, seen_by, url};
 use std::time::Duration;
 
 use halfspace_testbed::{Requirement, ready, wait_until};
-use scrape::Scrape;
 
 /// For what happens within a moment but has to cross processes, on a machine that is busy.
 pub const SOON: Duration = Duration::from_secs(10);

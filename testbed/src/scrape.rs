@@ -1,8 +1,8 @@
-//! Reads the metrics page: as much of Prometheus' text format as it takes to look numbers up.
+//! Reads metrics pages: as much of Prometheus' text format as it takes to look numbers up.
 
 /// The samples of one page.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Scrape(Vec<Sample>);
+pub struct Scrape(Vec<Sample>);
 
 #[derive(Clone, Debug, PartialEq)]
 struct Sample {
@@ -13,12 +13,14 @@ struct Sample {
 
 impl Scrape {
     /// Takes a page apart. Lines that are no samples are skipped: comments, for instance.
-    pub(super) fn parse(page: &str) -> Self {
+    #[must_use]
+    pub fn parse(page: &str) -> Self {
         Self(page.lines().filter_map(Sample::parse).collect())
     }
 
     /// The sum of all samples of a name that have all of these labels, or `None` if there are none.
-    pub(super) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> Option<u64> {
+    #[must_use]
+    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> Option<u64> {
         let mut matching =
             self.0.iter().filter(|it| it.name == name && it.has(labels)).map(|it| it.value);
         let first = matching.next()?;
