@@ -32,7 +32,7 @@ fi
 
 logs=target/logs
 mkdir -p "$logs"
-# The code under test forbids unsafe, so the address sanitizer would find nothing and halve the speed.
+# The code under test forbids unsafe: the address sanitizer would find nothing and halve the speed.
 cargo "+$nightly" fuzz build --sanitizer none
 
 failed=0

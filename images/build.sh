@@ -3,7 +3,6 @@
 # network. Writes target/image/halfspace.oci.tar; docs/container.md says how to run it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-
 umask 022
 
 fail() {
@@ -24,12 +23,14 @@ binary=$target/$triple/release/halfspace
 
 # `--target`, although it is the host's: only then do the flags spare build scripts and procedural
 # macros, which must stay dynamic, and only then do the artefacts stand beside those of an ordinary
-# build instead of replacing them. The profile is the ordinary one: without link-time optimisation the
-# first build would take a sixth less, and the image would hold another program than the one measured.
+# build instead of replacing them. The profile is the ordinary one: without link-time optimisation
+# the first build would take a sixth less, and the image would hold another program than the one
+# that is measured.
 RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static" \
 	cargo build --release --target "$triple" -p halfspace --bin halfspace
 
-if [[ $archive -nt $binary && $archive -nt images/Containerfile && $archive -nt images/build.sh ]]; then
+if [[ $archive -nt $binary && $archive -nt images/Containerfile &&
+	$archive -nt images/build.sh ]]; then
 	echo "$archive is up to date"
 	exit 0
 fi
@@ -45,9 +46,12 @@ fi
 # These ask the name service switch, which loads whatever libraries the host configures, and fails
 # or crashes where there are none. Addresses are to be parsed instead, and users be numbers.
 switch='(getaddrinfo|gethostby(name2?|addr)(_r)?|get(pw|gr)(nam|uid|gid)(_r)?)'
-if nm "$binary" | grep -E " [TtWw] $switch\$" >&2; then
+symbols=$(nm "$binary")
+[[ -n $symbols ]] || fail "$binary has no symbols, so what it calls cannot be told: do not strip it"
+if grep -E " [TtWw] $switch\$" <<<"$symbols" >&2; then
 	echo "is linked in, most likely by one of these:" >&2
-	nm --demangle "$binary" | grep -E 'lookup_host|to_socket_addrs|home_dir|User::from|Group::from' >&2 || true
+	nm --demangle "$binary" |
+		grep -E 'lookup_host|to_socket_addrs|home_dir|User::from|Group::from' >&2 || true
 	fail "$binary asks the name service switch, which a static binary cannot rely on"
 fi
 
@@ -72,5 +76,5 @@ rm -f "$archive"
 "${buildah[@]}" push --quiet "$name" "oci-archive:$work/halfspace.oci.tar:$name"
 mv "$work/halfspace.oci.tar" "$archive"
 
-echo "$archive: $name, $(du -h "$archive" | cut -f1) ($(du -h "$work/context/root/halfspace" | cut -f1) of it the binary)"
+echo "$archive: $name, $(du -h "$archive" | cut -f1)"
 echo "load it with  podman load --input $archive; docs/container.md says how to run it"
