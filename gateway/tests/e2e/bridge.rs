@@ -15,6 +15,7 @@ on_each_datapath!(
     environments_that_are_all_alike_share_one_interface,
     a_detached_environment_loses_its_flows_and_no_other_does,
     an_environment_is_gone_with_its_interface,
+    an_environment_outlives_its_bridge,
     mistakes_in_attaching_are_told,
     tenants_with_the_same_addresses_never_meet,
 );
@@ -51,11 +52,16 @@ fn environments_that_are_all_alike_share_one_interface(datapath: Datapath) {
             assert!(output.status.success(), "{output:?}");
             assert_eq!(output.stdout, inside.bridge.to_string());
         }
+        // Even the identifiers of their pings are the same.
+        for environment in &blue.environments {
+            let service = inside.service.to_string();
+            environment.run(["ping", "-c1", "-W5", "-e77", &service]).unwrap();
+        }
         assert_eq!(web.clients().into_iter().collect::<BTreeSet<_>>().len(), ENVIRONMENTS);
     }
     let labels = [("lambda_bridge_id", "bridge-blue")];
     let flows = lab.gateway.count("halfspace_lambda_bridge_flows_total", &labels);
-    assert_eq!(flows, 4 * ENVIRONMENTS as u64);
+    assert_eq!(flows, 6 * ENVIRONMENTS as u64, "TCP, UDP and echo in two families");
 }
 
 fn a_detached_environment_loses_its_flows_and_no_other_does(datapath: Datapath) {
@@ -117,6 +123,29 @@ fn an_environment_is_gone_with_its_interface(datapath: Datapath) {
     assert_eq!(lab.gateway.count("halfspace_environments_lost_total", &[]), 1);
     assert!(lab.gateway.flows().iter().all(|flow| flow.forward.port == "blue1"));
     stream.echo("here").unwrap();
+    drop(echoes);
+}
+
+fn an_environment_outlives_its_bridge(datapath: Datapath) {
+    let lab = Tenants::open("bridge-later", datapath, 1, 1);
+    let environment = &lab.all[0].environments[0];
+    let servers = Inside::BOTH.map(|it| it.service_at(7));
+    let echoes = servers.map(|server| Echo::start(&lab.all[0].service, server).unwrap());
+    for server in servers {
+        converse(environment, server).unwrap();
+    }
+    let (before, _) = lab.document.split_once("[[lambda_bridge]]").unwrap();
+    let (_, after) = lab.document.split_once("[[route_table]]").unwrap();
+    lab.gateway.change_resources(&format!("{before}\n[[route_table]]{after}"));
+    assert_eq!(lab.gateway.flows(), []);
+    for server in servers {
+        assert_eq!(converse(environment, server).unwrap_err().kind(), ErrorKind::TimedOut);
+    }
+    lab.gateway.change_resources(&lab.document);
+    assert_eq!(lab.attached(), ["blue1"]);
+    for server in servers {
+        converse(environment, server).unwrap().echo("again").unwrap();
+    }
     drop(echoes);
 }
 

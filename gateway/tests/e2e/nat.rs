@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use halfspace_testbed::Namespace;
@@ -28,6 +28,7 @@ on_each_datapath!(
     a_datagram_to_a_closed_port_is_refused,
     senders_learn_the_mtu_of_the_path,
     a_router_that_changes_its_mac_address_is_followed,
+    a_host_that_is_not_there_is_counted_and_found_when_it_comes,
 );
 
 fn curl_reaches_the_internet_as_the_elastic_ip_address(datapath: Datapath) {
@@ -369,4 +370,40 @@ fn a_router_that_changes_its_mac_address_is_followed(datapath: Datapath) {
         );
     }
     drop(echoes);
+}
+
+fn a_host_that_is_not_there_is_counted_and_found_when_it_comes(datapath: Datapath) {
+    let office = Office::open("nat-absent", datapath);
+    let absent: [IpAddr; 2] = ["203.0.113.77", "2001:db8:1::77"].map(|it| it.parse().unwrap());
+    let sockets: Vec<_> = Family::BOTH
+        .iter()
+        .zip(absent)
+        .map(|(family, host)| {
+            let server = SocketAddr::new(host, 7);
+            datagram_socket(&office.client, family.client_at(40_000), server)
+        })
+        .collect();
+    for socket in &sockets {
+        socket.send(b"anybody?").unwrap();
+    }
+    eventually("both to wait", || {
+        office.gateway.count("halfspace_engine_waiting_packets", &[]) == 2
+    });
+    eventually("the gateway to give up", || {
+        office.gateway.engine_drops("neighbour_unreachable") == 2
+    });
+    office.gateway.assert_packets_add_up();
+
+    office
+        .internet
+        .ip([
+            "address add 203.0.113.77/24 dev eth0",
+            "address add 2001:db8:1::77/64 dev eth0 nodad",
+        ])
+        .unwrap();
+    for (socket, host) in sockets.iter().zip(absent) {
+        let _echo = Echo::start(&office.internet, SocketAddr::new(host, 7)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        eventually("the host to be found", || seen_by(socket, "now?").is_ok());
+    }
 }

@@ -9,12 +9,14 @@ use halfspace_testbed::programs::Echo;
 use serde_json::json;
 
 use crate::harness::{
-    Datapath, Family, Office, any_port, converse, datagram_socket, eventually, seen_by,
+    Datapath, Family, LAN, Office, SOON, any_port, converse, datagram_socket, eventually, seen_by,
 };
 
 on_each_datapath!(
     a_port_that_appears_late_is_attached_then,
     a_port_that_vanishes_takes_its_flows_along_and_may_come_back,
+    a_port_that_goes_down_and_up_keeps_its_flows,
+    a_port_whose_mtu_changes_is_attached_anew,
     a_full_flow_table_refuses_new_flows_and_keeps_the_old,
 );
 
@@ -108,6 +110,44 @@ fn a_port_that_vanishes_takes_its_flows_along_and_may_come_back(datapath: Datapa
         stream.echo("still there").unwrap();
     }
     assert_eq!(office.gateway.page("/readyz").status, 200);
+    drop(echoes);
+}
+
+fn a_port_that_goes_down_and_up_keeps_its_flows(datapath: Datapath) {
+    let office = Office::open("port-down", datapath);
+    let echoes = Family::BOTH.map(|it| Echo::start(&office.internet, it.server_at(7)).unwrap());
+    let mut streams = Family::BOTH.map(|it| converse(&office.client, it.server_at(7)).unwrap());
+    for port in [LAN, "wan0"] {
+        office.gateway.namespace.ip([format!("link set {port} down")]).unwrap();
+        let is_up = |up: bool| {
+            let status = office.gateway.status();
+            let ports = status["ports"].as_array().unwrap();
+            ports.iter().any(|it| it["name"] == port && it["up"] == up)
+        };
+        eventually("the port to be seen down", || is_up(false));
+        office.gateway.namespace.ip([format!("link set {port} up")]).unwrap();
+        eventually("the port to be seen up", || is_up(true));
+        for stream in &mut streams {
+            stream.echo("as before").unwrap();
+        }
+    }
+    assert_eq!(office.gateway.flows().len(), 2);
+    drop(echoes);
+}
+
+fn a_port_whose_mtu_changes_is_attached_anew(datapath: Datapath) {
+    let office = Office::open("port-mtu", datapath);
+    let echoes = Family::BOTH.map(|it| Echo::start(&office.internet, it.server_at(7)).unwrap());
+    office.gateway.namespace.ip(["link set wan0 mtu 1400"]).unwrap();
+    office.gateway.wait_for_log("attached anew");
+    for family in Family::BOTH {
+        converse(&office.client, family.server_at(7)).unwrap().echo("again").unwrap();
+        let target = family.server.to_string();
+        let ping = ["ping", "-c1", "-W5", "-Mdo", "-s1440", &target];
+        office.client.output(SOON, ping).unwrap();
+        let route = office.client.run(["ip", "route", "get", &target]).unwrap().stdout;
+        assert!(route.contains("mtu 1400 "), "{route}");
+    }
     drop(echoes);
 }
 

@@ -1,6 +1,7 @@
 //! The process ends, by its own will or not, and comes back: on the kernel's data path nobody
 //! notices who has a connection.
 
+use std::io::ErrorKind;
 use std::thread;
 use std::time::Duration;
 
@@ -115,6 +116,58 @@ fn environments_are_attached_again_with_their_flows() {
     lab.gateway.start_again();
     assert_eq!(lab.attached(), ["blue2", "green1", "green2"]);
     assert_eq!(lab.gateway.flows().len(), streams.len() * 3 / 4);
+}
+
+#[test]
+fn what_the_document_has_come_to_forbid_is_not_taken_over() {
+    if !Datapath::Ebpf.is_available() {
+        return;
+    }
+    let mut office = Office::open("restart-policy", Datapath::Ebpf);
+    let mut servers = Vec::new();
+    let mut streams = Vec::new();
+    for family in Family::BOTH {
+        for (server, goes_on) in [(family.server_at(7), true), (family.other_server_at(7), false)] {
+            servers.push(Echo::start(&office.internet, server).unwrap());
+            streams.push((converse(&office.client, server).unwrap(), goes_on));
+        }
+    }
+    office.gateway.kill();
+    office.gateway.write_resources(&Office::without_the_other_server());
+    office.gateway.start_again();
+    assert_eq!(office.gateway.flows().len(), 2);
+    for (stream, goes_on) in &mut streams {
+        if *goes_on {
+            stream.echo("after").unwrap();
+        } else {
+            stream.be_patient_for(Duration::from_millis(300));
+            assert_eq!(stream.echo("?").unwrap_err().kind(), ErrorKind::WouldBlock);
+        }
+    }
+}
+
+#[test]
+fn uninstalling_ends_what_a_stopped_gateway_left() {
+    if !Datapath::Ebpf.is_available() {
+        return;
+    }
+    let mut office = Office::open("restart-uninstall", Datapath::Ebpf);
+    let echoes = Family::BOTH.map(|it| Echo::start(&office.internet, it.server_at(7)).unwrap());
+    let mut streams = Family::BOTH.map(|it| converse(&office.client, it.server_at(7)).unwrap());
+    let output = office.gateway.run(["uninstall"]);
+    assert!(!output.status.success(), "it runs: {output:?}");
+    office.gateway.stop();
+    for stream in &mut streams {
+        stream.echo("stopped").unwrap();
+    }
+    let output = office.gateway.run(["uninstall"]);
+    assert!(output.status.success(), "{output:?}");
+    for stream in &mut streams {
+        stream.be_patient_for(Duration::from_millis(300));
+        assert_eq!(stream.echo("uninstalled").unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+    assert!(!office.gateway.pin_dir.exists());
+    drop(echoes);
 }
 
 #[test]

@@ -15,16 +15,6 @@ on_each_datapath!(
     an_invalid_document_changes_nothing_and_is_told_of,
 );
 
-/// The way to the other server leads nowhere.
-fn without_the_other_server() -> String {
-    Office::resources("", "").replace(
-        "{ destination_cidr_block = \"0.0.0.0/0\", nat_gateway_id = \"nat-office\" },",
-        r#"{ destination_cidr_block = "0.0.0.0/0", nat_gateway_id = "nat-office" },
-    { destination_cidr_block = "198.51.100.2/32", nat_gateway_id = "nat-gone" },
-    { destination_ipv6_cidr_block = "2001:db8:2::2/128", nat_gateway_id = "nat-gone" },"#,
-    )
-}
-
 fn a_change_ends_the_flows_it_forbids_and_no_others(datapath: Datapath) {
     let office = Office::open("change-policy", datapath);
     let mut servers = Vec::new();
@@ -40,7 +30,7 @@ fn a_change_ends_the_flows_it_forbids_and_no_others(datapath: Datapath) {
     let before = office.gateway.flows();
     assert_eq!(before.len(), 4);
 
-    office.gateway.change_resources(&without_the_other_server());
+    office.gateway.change_resources(&Office::without_the_other_server());
 
     assert_eq!(office.gateway.count("halfspace_flows_ended_total", &[("how", "policy")]), 2);
     assert_eq!(office.gateway.count("halfspace_flows_revalidated_total", &[]), 2);

@@ -3,7 +3,9 @@
 
 use halfspace_testbed::programs::{Echo, Nginx};
 
-use crate::harness::{Datapath, Family, NameServer, Office, curl, datagram_socket, seen_by, url};
+use crate::harness::{
+    Datapath, Family, LAN, NameServer, Office, curl, datagram_socket, seen_by, url,
+};
 
 #[test]
 fn flows_pass_on_the_xdp_hook() {
@@ -45,5 +47,32 @@ fn flows_pass_on_the_xdp_hook() {
         assert_eq!(output.stdout, family.public.to_string(), "{output:?}");
         let output = curl(&office.client, &[&url(family.server_at(80), "/blob")]);
         assert_eq!(output.stdout.len(), 4 << 20);
+    }
+}
+
+#[test]
+fn an_uplink_with_xdp_and_a_lan_without_work_together() {
+    if !Datapath::Ebpf.is_available() {
+        return;
+    }
+    let mut office = Office::lay_out("xdp-mixed", Datapath::Ebpf);
+    office.gateway.configure("hook = \"tc\"\n[[port]]\nname = \"wan0\"\nhook = \"xdp\"");
+    office.gateway.start(&Office::resources("", ""));
+    let status = office.gateway.status();
+    let hook = |name: &str| {
+        let mut ports = status["ports"].as_array().unwrap().iter();
+        ports.find(|port| port["name"] == name).unwrap()["hook"].clone()
+    };
+    assert_eq!((hook(LAN), hook("wan0")), ("tc".into(), "xdp".into()));
+    for family in Family::BOTH {
+        let _echo = Echo::start(&office.internet, family.server_at(7)).unwrap();
+        let _web = Nginx::start(&office.internet, &[family.server_at(80)], "").unwrap();
+        let socket = datagram_socket(&office.client, family.client_at(40_000), family.server_at(7));
+        for round in 0..3 {
+            seen_by(&socket, &format!("round {round}")).unwrap();
+        }
+        // What XDP leaves to tc keeps its partial checksums.
+        let output = curl(&office.client, &[&url(family.server_at(80), "/blob")]);
+        assert_eq!(output.stdout.len(), 4 << 20, "{}", output.stderr);
     }
 }

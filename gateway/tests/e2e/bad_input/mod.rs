@@ -14,7 +14,7 @@ use nf_core::packet::{Frame, Headers};
 use self::bytes::{ETHERNET, IPV4, set_header_checksum};
 use crate::harness::{Datapath, Family, LAN, Office, SOON, Wire, converse, curl, eventually, url};
 
-on_each_datapath!(options_and_padding_are_carried, a_packet_too_large_for_its_way_is_told_of,);
+on_each_datapath!(what_is_odd_but_allowed_is_carried, a_packet_too_large_for_its_way_is_told_of,);
 
 /// Where the counter of a case is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,8 +94,9 @@ fn with_a_download(name: &str, datapath: Datapath, document: &str, body: impl Fn
     drop(echoes);
 }
 
-/// Options are no reason to refuse a packet, and what stands behind its end is padding.
-fn options_and_padding_are_carried(datapath: Datapath) {
+/// Options are no reason to refuse a packet, what stands behind its end is padding, and UDP over
+/// IPv4 may go without a checksum (RFC 768).
+fn what_is_odd_but_allowed_is_carried(datapath: Datapath) {
     let office = Office::open("bad-options", datapath);
     let wire = Wire::open(&office.client, "eth0", &office.gateway.namespace, LAN);
     let echoes = Family::BOTH.map(|it| Echo::start(&office.internet, it.server_at(7)).unwrap());
@@ -128,12 +129,20 @@ fn options_and_padding_are_carried(datapath: Datapath) {
             assert!(is_carried(&padded, port), "{:?}", drops(&office));
         }
     }
+    let unsummed = Frame::udp(Family::V4.client_at(50_004), Family::V4.server_at(7))
+        .macs(wire.mac, wire.peer)
+        .payload(*b"carried")
+        .no_checksum()
+        .build();
+    for _ in 0..2 {
+        assert!(is_carried(&unsummed, 50_004), "{:?}", drops(&office));
+    }
     for echo in &echoes {
         assert!(
             echo.peers().iter().all(|peer| Family::BOTH.iter().any(|it| it.public == peer.ip()))
         );
     }
-    assert_eq!(echoes.iter().map(|echo| echo.peers().len()).sum::<usize>(), 6);
+    assert_eq!(echoes.iter().map(|echo| echo.peers().len()).sum::<usize>(), 8);
 }
 
 /// A LAN of jumbo frames before an uplink that takes none.

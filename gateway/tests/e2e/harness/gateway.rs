@@ -26,7 +26,8 @@ pub struct Gateway {
     pub namespace: Namespace,
     datapath: Datapath,
     directory: PathBuf,
-    pin_dir: PathBuf,
+    /// Where its maps and links are pinned.
+    pub pin_dir: PathBuf,
     /// What processes wrote that were ended.
     earlier: String,
 }

@@ -205,6 +205,16 @@ gateways = ["203.0.113.1", "2001:db8:1::1"]
         )
     }
 
+    /// The resource document in which the way to the other server leads nowhere.
+    pub fn without_the_other_server() -> String {
+        Self::resources("", "").replace(
+            "{ destination_cidr_block = \"0.0.0.0/0\", nat_gateway_id = \"nat-office\" },",
+            r#"{ destination_cidr_block = "0.0.0.0/0", nat_gateway_id = "nat-office" },
+    { destination_cidr_block = "198.51.100.2/32", nat_gateway_id = "nat-gone" },
+    { destination_ipv6_cidr_block = "2001:db8:2::2/128", nat_gateway_id = "nat-gone" },"#,
+        )
+    }
+
     /// A host beyond the internet, which takes packets of at most `mtu` bytes to it.
     pub fn far_side(&self, mtu: u32) -> Namespace {
         let far = self.bed.namespace("far").unwrap();

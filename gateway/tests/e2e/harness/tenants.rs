@@ -73,6 +73,7 @@ pub struct Tenants {
     pub gateway: Gateway,
     pub internet: Namespace,
     pub all: Vec<Tenant>,
+    pub document: String,
     _bed: Testbed,
 }
 
@@ -125,8 +126,9 @@ impl Tenants {
             .iter()
             .map(|name| lay_out(&bed, &gateway.namespace, name, environments))
             .collect();
-        gateway.start(&resources(&NAMES[..count]));
-        let this = Self { gateway, internet, all: tenants, _bed: bed };
+        let document = resources(&NAMES[..count]);
+        gateway.start(&document);
+        let this = Self { gateway, internet, all: tenants, document, _bed: bed };
         for tenant in &this.all {
             for number in 0..environments {
                 this.attach(tenant, number);
