@@ -299,7 +299,7 @@ impl Ebpf {
         Ok(statistics)
     }
 
-    /// See [`crate::Datapath::take_failures`].
+    /// The newest changes of the kernel's tables that failed since the last call.
     pub fn take_failures(&mut self) -> Vec<Failure> {
         self.tables.take_failures()
     }

@@ -127,8 +127,12 @@ pub struct Statistics {
     /// Frames of user space's own that could not be sent.
     pub failed_transmits: u64,
     /// Changes of the kernel's tables that failed; the newest are told by
-    /// [`Datapath::take_failures`].
+    /// [`Datapath::take_notices`].
     pub failed_updates: u64,
+    /// Frames that are counted as forwarded but that a packet socket could not send.
+    pub failed_forwards: u64,
+    /// Frames that found a packet socket's receive buffer full. They are part of no other count.
+    pub overruns: u64,
 }
 
 impl Statistics {
@@ -184,6 +188,20 @@ impl fmt::Display for Change {
             Self::Fence => f.write_str("move the fence"),
         }
     }
+}
+
+/// Something that went wrong beside the packets and that its operator should know.
+#[derive(Debug, thiserror::Error)]
+pub enum Notice {
+    /// The kernel's tables refused a change.
+    #[error("the kernel's tables refused a change: {0}")]
+    Refused(#[from] Failure),
+    /// The host's own stack could not be kept quiet, or not be given back its voice.
+    #[error(transparent)]
+    Setting(#[from] userspace::Warning),
+    /// A packet socket has failed.
+    #[error(transparent)]
+    Gone(#[from] userspace::PortGone),
 }
 
 /// Which data path is asked for.
@@ -401,18 +419,18 @@ impl Datapath {
     /// # Errors
     ///
     /// If the kernel's counters cannot be read.
-    pub fn statistics(&self) -> io::Result<Statistics> {
+    pub fn statistics(&mut self) -> io::Result<Statistics> {
         match self {
             Self::Ebpf(ebpf) => ebpf.statistics(),
             Self::Userspace(userspace) => Ok(userspace.statistics()),
         }
     }
 
-    /// The newest changes that failed since the last call.
-    pub fn take_failures(&mut self) -> Vec<Failure> {
+    /// What went wrong since the last call.
+    pub fn take_notices(&mut self) -> Vec<Notice> {
         match self {
-            Self::Ebpf(ebpf) => ebpf.take_failures(),
-            Self::Userspace(_) => Vec::new(),
+            Self::Ebpf(ebpf) => ebpf.take_failures().into_iter().map(Notice::from).collect(),
+            Self::Userspace(userspace) => userspace.take_notices(),
         }
     }
 

@@ -27,7 +27,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::inject::{Injected, Injector};
 use crate::packet_socket::{BATCH_LEN, Batch, FrameInfo, Outgoing, PacketSocket};
-use crate::{AttachError, Attached, Hook, HookWish, Received, Statistics};
+use crate::{AttachError, Attached, Hook, HookWish, Notice, Received, Statistics};
 use host_stack::Quieted;
 
 pub use crate::packet_socket::ReceiveError;
@@ -74,7 +74,8 @@ struct Port {
 }
 
 /// A port that is no more.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("port {name} is detached, for its packet socket failed: {error}")]
 pub struct PortGone {
     /// The port.
     pub port: PortId,
@@ -117,7 +118,7 @@ impl Userspace {
     /// Starts receiving from an interface. One that is attached already stays so without a gap.
     ///
     /// Once [`FastPath::add_port`] has said that the port is not shared with the host, the host's
-    /// own stack is kept from answering and forwarding there; see [`Self::take_warnings`].
+    /// own stack is kept from answering and forwarding there; see [`Self::take_notices`].
     ///
     /// # Errors
     /// [`AttachError`]
@@ -191,9 +192,15 @@ impl Userspace {
     }
 
     /// What became of the frames so far. Each that came in counts once, a super-packet too.
-    #[must_use]
-    pub fn statistics(&self) -> Statistics {
-        Statistics { failed_transmits: self.injector.failures(), ..self.verdicts.clone() }
+    pub fn statistics(&mut self) -> Statistics {
+        let taken = |port: &Port| port.socket.take_overruns().unwrap_or(0);
+        self.overruns += self.ports.values().map(taken).sum::<u64>();
+        Statistics {
+            failed_transmits: self.injector.failures(),
+            failed_forwards: self.forwarding.failed(),
+            overruns: self.overruns,
+            ..self.verdicts.clone()
+        }
     }
 
     /// How many of the frames that [`Self::statistics`] counts as forwarded did leave, and why
@@ -203,23 +210,12 @@ impl Userspace {
         self.forwarding
     }
 
-    /// Frames so far that found a port's receive buffer full. They are part of no other count.
-    pub fn overruns(&mut self) -> u64 {
-        let taken = |port: &Port| port.socket.take_overruns().unwrap_or(0);
-        self.overruns += self.ports.values().map(taken).sum::<u64>();
-        self.overruns
-    }
-
-    /// The ports that were detached since the last call because their interface is gone or their
-    /// socket failed.
-    pub fn take_gone(&mut self) -> Vec<PortGone> {
-        mem::take(&mut self.gone)
-    }
-
-    /// The settings since the last call that could not be made, or taken back, to keep the host's
-    /// stack quiet. The ports work without.
-    pub fn take_warnings(&mut self) -> Vec<Warning> {
-        mem::take(&mut self.warnings)
+    /// Since the last call: ports that were detached because their interface is gone or their
+    /// socket failed, and settings that could not be made, or taken back, to keep the host's stack
+    /// quiet. The ports work without those.
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        let gone = self.gone.drain(..).map(Notice::from);
+        gone.chain(self.warnings.drain(..).map(Notice::from)).collect()
     }
 
     fn open_socket(&self, port: PortId, name: &str) -> Result<PacketSocket, AttachError> {

@@ -103,8 +103,8 @@ pub fn run(Loaded { config, warnings }: Loaded) -> Result<(), Error> {
     tracing::debug!(?kept, "gave up all other privileges");
 
     let Assembled { worker, environments, functions, facts, report } = assembled;
-    let running =
-        worker::Running::start(worker).map_err(Error::system("start the packet worker"))?;
+    let running = worker::Running::start(worker, config.worker_cpu)
+        .map_err(Error::system("start the packet worker"))?;
     let datapath = facts.datapath;
     let shared = Shared::new(running.handle.clone(), environments, functions, facts, report);
     let runtime = tokio::runtime::Builder::new_current_thread()

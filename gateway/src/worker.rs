@@ -1,4 +1,4 @@
-//! The worker: one pinned thread that owns the engine and the data path, and does nothing else.
+//! The worker: one thread that owns the engine and the data path, and does nothing else.
 //!
 //! The control side never touches either. It sends jobs, closures that run on the worker between
 //! two batches of packets, through a [`Handle`]. So nothing is locked, and what a job sees is
@@ -16,8 +16,10 @@ use nf_core::engine::Engine;
 use nf_core::time::Time;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
 use tokio::sync::oneshot;
 
 /// Frames and events taken from the data path before jobs and timers get their turn.
@@ -78,18 +80,23 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts the worker on a thread of its own.
+    /// Starts the worker on a thread of its own, kept on one CPU if that is asked for.
     ///
     /// # Errors
     ///
-    /// If the thread or its event descriptor cannot be made.
-    pub fn start(worker: Worker) -> io::Result<Self> {
+    /// If the thread or its event descriptor cannot be made, or there is no such CPU for it.
+    pub fn start(worker: Worker, cpu: Option<u32>) -> io::Result<Self> {
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
         let (jobs, queue) = mpsc::channel();
+        let (pinned, outcome) = mpsc::sync_channel(1);
         let woken = wake.clone();
-        let thread = std::thread::Builder::new()
-            .name("worker".to_owned())
-            .spawn(move || run(worker, &queue, &woken))?;
+        let thread = std::thread::Builder::new().name("worker".to_owned()).spawn(move || {
+            // Whoever waits for the outcome drops the worker's jobs if it is an error.
+            let _ = pinned.send(cpu.map_or(Ok(()), pin));
+            run(worker, &queue, &woken)
+        })?;
+        // A thread that ended without a word panicked; its end is told by `stop`.
+        outcome.recv().unwrap_or(Ok(()))?;
         Ok(Self { handle: Handle { jobs, wake }, thread })
     }
 
@@ -115,6 +122,16 @@ pub fn now() -> Time {
     Time::from_nanos(now.tv_sec().cast_unsigned() * 1_000_000_000 + now.tv_nsec().cast_unsigned())
 }
 
+/// Keeps the calling thread on one CPU.
+fn pin(cpu: u32) -> io::Result<()> {
+    let mut cpus = CpuSet::new();
+    let kept = cpus.set(cpu as usize).and_then(|()| sched_setaffinity(Pid::from_raw(0), &cpus));
+    kept.map_err(|errno| {
+        let advice = "set worker_cpu to a CPU that this process may use, or leave it out";
+        io::Error::other(format!("it cannot be kept on CPU {cpu}: {errno}: {advice}"))
+    })
+}
+
 fn run(mut worker: Worker, queue: &mpsc::Receiver<Job>, wake: &EventFd) -> Worker {
     loop {
         let handled = worker.receive();
@@ -132,7 +149,7 @@ fn run(mut worker: Worker, queue: &mpsc::Receiver<Job>, wake: &EventFd) -> Worke
         let now = now();
         let deadline = worker.engine.advance(now, worker.datapath.fast_path());
         worker.datapath.fast_path().flush();
-        worker.log_failures();
+        worker.log_notices();
         if handled == BATCH || jobs_done > 0 {
             continue;
         }
@@ -156,9 +173,9 @@ impl Worker {
         handled
     }
 
-    fn log_failures(&mut self) {
-        for failure in self.datapath.take_failures() {
-            tracing::warn!(%failure, "the kernel's tables refused a change");
+    fn log_notices(&mut self) {
+        for notice in self.datapath.take_notices() {
+            tracing::warn!("{notice}");
         }
     }
 }

@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use datapath::inject::Injected;
-use datapath::userspace::{PortGone, Userspace};
-use datapath::{HookWish, Received, Statistics};
+use datapath::userspace::Userspace;
+use datapath::{HookWish, Notice, Received, Statistics};
 use nf_core::action::Action;
 use nf_core::adjacency::Adjacency;
 use nf_core::fast_path::{Direction, Entry, FastPath, PortPolicy, TcpEvent, Usage};
@@ -165,7 +165,7 @@ pub struct Outcome {
     pub frames: u64,
     pub punts: u64,
     pub events: Vec<TcpEvent>,
-    pub gone: Vec<PortGone>,
+    pub notices: Vec<Notice>,
     pub statistics: Statistics,
     pub forwarding: Injected,
     /// Of each conversation, from the client.
@@ -179,7 +179,8 @@ impl Outcome {
         let (punted, dropped) = (punted.iter().sum::<u64>(), dropped.iter().sum::<u64>());
         assert_eq!(forwarded + passed + tapped + punted + dropped, self.frames, "{self:?}");
         assert_eq!(punted + tapped, self.punts, "{self:?}");
-        assert_eq!(self.forwarding.sent + self.forwarding.failed(), forwarded, "{self:?}");
+        let failed = self.statistics.failed_forwards;
+        assert_eq!(self.forwarding.sent + failed, forwarded, "{self:?}");
     }
 }
 
@@ -198,7 +199,7 @@ impl Sides {
             userspace.attach(port, name, HookWish::Auto).expect("it is there");
             userspace.add_port(port, PortPolicy::default());
         }
-        assert!(userspace.take_warnings().is_empty());
+        assert!(userspace.take_notices().is_empty());
         userspace
     }
 
@@ -244,14 +245,14 @@ fn serve(
 ) -> Outcome {
     let started = Instant::now();
     let (mut frames, mut punts) = (0, 0);
-    let (mut events, mut gone) = (Vec::new(), Vec::new());
+    let (mut events, mut notices) = (Vec::new(), Vec::new());
     loop {
         let mut deliver = |_: &mut dyn FastPath, received: Received<'_>| match received {
             Received::Frame { .. } => punts += 1,
             Received::Tcp(event) => events.push(event),
         };
         frames += userspace.receive(256, &mut deliver) as u64;
-        gone.extend(userspace.take_gone());
+        notices.extend(userspace.take_notices());
         assert!(started.elapsed() < LONGEST_RUN, "the test takes too long");
         let mut fds = [PollFd::new(userspace.poll_fd(), PollFlags::POLLIN)];
         let quiet = poll(&mut fds, PollTimeout::from(20_u8)) == Ok(0);
@@ -267,7 +268,7 @@ fn serve(
         })
         .collect();
     let (statistics, forwarding) = (userspace.statistics(), userspace.forwarding());
-    Outcome { frames, punts, events, gone, statistics, forwarding, usage }
+    Outcome { frames, punts, events, notices, statistics, forwarding, usage }
 }
 
 /// Waits until frames have come in.

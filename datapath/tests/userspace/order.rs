@@ -41,11 +41,11 @@ fn what_user_space_sends_leaves_before_the_frames_after_it() {
         frame[UDP + 6..UDP + 8].fill(0);
         fast_path.transmit(Transmit { port: sides.server_port, frame });
     };
-    let handled = |userspace: &Userspace| {
+    let handled = |userspace: &mut Userspace| {
         let statistics = userspace.statistics();
         statistics.forwarded + statistics.punted[Punt::Miss as usize]
     };
-    while handled(&userspace) < payloads.len() as u64 {
+    while handled(&mut userspace) < payloads.len() as u64 {
         wait(&userspace);
         userspace.receive(64, &mut admit);
     }

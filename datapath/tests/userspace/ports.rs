@@ -6,8 +6,8 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use datapath::inject::{Injected, Injector};
-use datapath::userspace::{ReceiveError, Userspace};
-use datapath::{AttachError, Hook, HookWish};
+use datapath::userspace::{PortGone, ReceiveError, Userspace};
+use datapath::{AttachError, Hook, HookWish, Notice};
 use nf_core::fast_path::{FastPath, PortPolicy, Transmit};
 use nf_core::tuple::Protocol;
 use nf_core::verdict::{FastDrop, Punt};
@@ -51,13 +51,13 @@ fn a_vanished_port_is_reported_and_the_others_go_on() {
     pass(b"both are gone");
     let outcome = gateway.stop();
     outcome.assert_adds_up();
-    let mut gone: Vec<_> = outcome.gone.iter().map(|gone| (gone.port, &*gone.name)).collect();
+    let gone = |notice: &Notice| match notice {
+        Notice::Gone(PortGone { port, name, error: ReceiveError::Gone }) => (*port, name.clone()),
+        other => panic!("{other}"),
+    };
+    let mut gone: Vec<_> = outcome.notices.iter().map(gone).collect();
     gone.sort();
-    assert_eq!(gone, [(up, "g2"), (down, "g3")]);
-    assert!(
-        outcome.gone.iter().all(|gone| matches!(gone.error, ReceiveError::Gone)),
-        "{outcome:?}"
-    );
+    assert_eq!(gone, [(up, "g2".to_owned()), (down, "g3".to_owned())]);
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_port_that_was_down_for_a_while_goes_on() {
     assert_eq!(uninterrupted(|| client.recv(&mut buffer)).expect("the answer arrives"), 4);
     let outcome = gateway.stop();
     outcome.assert_adds_up();
-    assert!(outcome.gone.is_empty(), "{outcome:?}");
+    assert!(outcome.notices.is_empty(), "{outcome:?}");
     assert_eq!(outcome.forwarding, Injected { sent: 2, failed_gone: 1, ..Injected::default() });
 }
 
@@ -210,7 +210,7 @@ fn settings_of_the_interface_are_restored_when_it_is_detached() {
 
         userspace.add_port(port, own);
         assert_eq!(settings(), quiet);
-        assert!(userspace.take_warnings().is_empty());
+        assert!(userspace.take_notices().is_empty());
         drop(userspace);
         assert_eq!(settings(), before);
     });
@@ -236,13 +236,13 @@ fn settings_that_cannot_be_made_are_reported_and_the_port_works() {
         let attached = userspace.attach(port, "g0", HookWish::Auto).expect("it is there");
         assert_eq!(attached.hook, Hook::PacketSocket);
         userspace.add_port(port, PortPolicy::default());
-        let warnings: Vec<_> = userspace.take_warnings().iter().map(ToString::to_string).collect();
+        let warnings: Vec<_> = userspace.take_notices().iter().map(ToString::to_string).collect();
         // Forwarding is off in a new namespace; that needs no writing.
         assert_eq!(warnings.len(), 2, "{warnings:?}");
         assert!(warnings[0].starts_with("cannot set /proc/sys/net/ipv4/conf/g0/arp_ignore to 8"));
         assert!(warnings[1].starts_with("cannot set /proc/sys/net/ipv6/conf/g0/disable_ipv6 to 1"));
         userspace.detach(port);
-        assert!(userspace.take_warnings().is_empty());
+        assert!(userspace.take_notices().is_empty());
     });
 }
 
@@ -333,7 +333,7 @@ fn frames_that_find_the_buffer_full_are_counted() {
     });
     // Few at a time: the kernel itself keeps at most 1000 between the ends of a veth.
     let mut sent = 0;
-    while userspace.overruns() == 0 {
+    while userspace.statistics().overruns == 0 {
         sent += sender.run(move || {
             let mut injector = Injector::open().expect("root may");
             for _ in 0..500 {
@@ -344,7 +344,7 @@ fn frames_that_find_the_buffer_full_are_counted() {
         assert!(sent < 1_000_000, "the buffer has no end");
     }
     let received = userspace.receive(usize::MAX, &mut |_, _| ()) as u64;
-    assert_eq!(received + userspace.overruns(), sent);
+    assert_eq!(received + userspace.statistics().overruns, sent);
 }
 
 fn setting(family: &str, name: &str) -> String {

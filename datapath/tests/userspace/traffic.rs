@@ -53,7 +53,7 @@ fn udp_datagrams_are_translated_both_ways() {
     let outcome = gateway.stop();
     outcome.assert_adds_up();
     assert_eq!(outcome.statistics.forwarded, 2 * 2 * 4);
-    assert_eq!(outcome.forwarding.failed(), 0);
+    assert_eq!(outcome.statistics.failed_forwards, 0);
     assert_eq!(outcome.usage.iter().map(|usage| usage.packets).collect::<Vec<_>>(), [4, 4]);
     let payloads = 1 + 999 + 1400;
     assert_eq!(outcome.usage[0].bytes, payloads + 4 * 28);

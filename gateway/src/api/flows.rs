@@ -56,7 +56,7 @@ pub(super) async fn page(shared: &Shared, query: FlowQuery) -> Result<FlowPage, 
     let names = shared.functions.clone();
     let page = move |worker: &mut Worker, now| {
         let Worker { engine, datapath } = worker;
-        let (mut views, next) = engine.list_flows(now, from, limit, datapath.fast_path());
+        let (mut views, next) = engine.list_flows(from, limit, datapath.fast_path());
         views.retain(|view| filter.fits(view));
         let ports = PortNames::of(engine, &views);
         let mut flows: Vec<_> =

@@ -41,6 +41,11 @@ pub struct Flags {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pin_dir: Option<PathBuf>,
 
+    /// CPU to keep the packet worker on
+    #[arg(long, value_name = "NUMBER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker_cpu: Option<u32>,
+
     /// Unix socket of the API
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -27,13 +27,14 @@ const PREFIX: &str = "HALFSPACE_";
 
 /// The keys that a variable can set: all that hold one value. A list, because other programs set
 /// variables with our prefix: Kubernetes makes `HALFSPACE_PORT` for a service named `halfspace`.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "resources",
     "datapath",
     "hook",
     "flows",
     "state_dir",
     "pin_dir",
+    "worker_cpu",
     "api_socket",
     "metrics_listen",
     "log_format",
@@ -62,6 +63,9 @@ pub struct NodeConfig {
     /// Directory of the pinned maps and links, on a BPF file system. Two gateways on one host need
     /// different ones.
     pub pin_dir: PathBuf,
+    /// The CPU that the packet worker is kept on. Left out: wherever the scheduler puts it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker_cpu: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     api_socket: Option<PathBuf>,
     /// Where metrics and health are served.
@@ -87,6 +91,7 @@ impl Default for NodeConfig {
             flows: FlowCapacity(262_144),
             state_dir: "/run/halfspace".into(),
             pin_dir: "/sys/fs/bpf/halfspace".into(),
+            worker_cpu: None,
             api_socket: None,
             metrics_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9464)),
             log_format: LogFormat::default(),

@@ -204,6 +204,16 @@ fn datapath(core: &Core) {
         statistics.failed_transmits,
     );
     count(
+        "halfspace_fastpath_failed_forwards_total",
+        "Frames counted as forwarded that a packet socket could not send.",
+        statistics.failed_forwards,
+    );
+    count(
+        "halfspace_fastpath_overruns_total",
+        "Frames that found a packet socket's buffer full; they are part of no other count.",
+        statistics.overruns,
+    );
+    count(
         "halfspace_fastpath_failed_updates_total",
         "Changes of the fast path's tables that failed.",
         statistics.failed_updates,

@@ -20,6 +20,9 @@ use crate::time::Time;
 use crate::tuple::{FlowKey, Protocol};
 use crate::verdict::{Drop, Verdict};
 
+/// Flow numbers that one listing goes through at the most.
+const SLOTS_AT_ONCE: u32 = 1 << 16;
+
 /// A flow, for listings.
 #[derive(Clone, Copy, Debug)]
 pub struct FlowView {
@@ -297,7 +300,7 @@ impl Engine {
 
     /// A flow's timer fired: it has been idle for long enough, or it is asked again later.
     pub(super) fn flow_timer(&mut self, now: Time, id: FlowId, fast_path: &mut dyn FastPath) {
-        let Some(view) = self.flow(now, id, fast_path) else { return };
+        let Some(view) = self.flow(id, fast_path) else { return };
         let protocol = view.flow.forward.tuple.protocol;
         let last_seen =
             view.forward.last_seen.resolve(now).max(view.reverse.last_seen.resolve(now));
@@ -334,7 +337,7 @@ impl Engine {
     }
 
     /// One flow, with what went through it.
-    pub fn flow(&self, _now: Time, id: FlowId, fast_path: &mut dyn FastPath) -> Option<FlowView> {
+    pub fn flow(&self, id: FlowId, fast_path: &mut dyn FastPath) -> Option<FlowView> {
         let flow = self.flows.get(id)?;
         let forward = fast_path.usage(&flow.forward).unwrap_or_default();
         let reverse = fast_path.usage(&flow.reverse).unwrap_or_default();
@@ -342,22 +345,23 @@ impl Engine {
         Some(FlowView { id, flow, phase, forward, reverse })
     }
 
-    /// Up to `limit` flows numbered from `from` on, and where to go on.
+    /// Up to `limit` flows numbered from `from` on, and where to go on. Where numbers are sparse
+    /// there may be fewer, or none, with more to come: packets wait meanwhile.
     pub fn list_flows(
         &self,
-        now: Time,
         from: FlowId,
         limit: usize,
         fast_path: &mut dyn FastPath,
     ) -> (Vec<FlowView>, Option<FlowId>) {
         let mut views = Vec::new();
-        for id in from.0..self.flows.slots() {
+        let end = self.flows.slots().min(from.0.saturating_add(SLOTS_AT_ONCE));
+        for id in from.0..end {
             if views.len() == limit {
                 return (views, Some(FlowId(id)));
             }
-            views.extend(self.flow(now, FlowId(id), fast_path));
+            views.extend(self.flow(FlowId(id), fast_path));
         }
-        (views, None)
+        (views, (end < self.flows.slots()).then_some(FlowId(end)))
     }
 
     /// Walks a flow's first packet and sets the flow up, or answers as the refusal says.

@@ -140,7 +140,7 @@ impl Engine {
         // side opens nothing, or it could end flows with a forged SYN.
         if packet.reason == Punt::Reopen
             && direction == Direction::Forward
-            && self.flow(now, id, fast_path).is_some_and(|view| view.phase.may_reopen())
+            && self.flow(id, fast_path).is_some_and(|view| view.phase.may_reopen())
         {
             self.end_flow(now, id, FlowEnd::Reopened, fast_path);
             return self.open(now, key, headers, carried, fast_path);

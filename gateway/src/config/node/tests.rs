@@ -40,7 +40,7 @@ fn an_empty_file_gives_the_defaults() {
     assert_eq!(config.metrics_listen.to_string(), "127.0.0.1:9464");
     assert_eq!((config.log_format, config.log_level), (LogFormat::Human, LogLevel::Info));
     assert_eq!(config.refresh(), Duration::from_secs(1));
-    assert_eq!(config.seed, None);
+    assert_eq!((config.seed, config.worker_cpu), (None, None));
 }
 
 const FILE: &str = r#"
@@ -50,6 +50,7 @@ hook = "tc"
 flows = 5000
 state_dir = "/run/hs"
 pin_dir = "/sys/fs/bpf/hs"
+worker_cpu = 3
 metrics_listen = "[::1]:9000"
 log_format = "json"
 log_level = "debug"
@@ -75,6 +76,7 @@ fn the_file_is_over_the_defaults() {
     assert_eq!(config.metrics_listen.to_string(), "[::1]:9000");
     assert_eq!((config.log_format, config.log_level), (LogFormat::Json, LogLevel::Debug));
     assert_eq!((config.refresh(), config.seed), (Duration::from_secs(5), Some(7)));
+    assert_eq!(config.worker_cpu, Some(3));
 }
 
 #[test]
@@ -117,7 +119,12 @@ fn only_the_files_own_path_starts_at_the_file() {
 
 #[test]
 fn every_key_with_one_value_can_be_a_variable() {
-    let full = NodeConfig { api_socket: Some("/a".into()), seed: Some(1), ..NodeConfig::default() };
+    let full = NodeConfig {
+        api_socket: Some("/a".into()),
+        worker_cpu: Some(1),
+        seed: Some(1),
+        ..NodeConfig::default()
+    };
     let written = toml::Table::try_from(&full).expect("a configuration can be written");
     let keys: Vec<_> = written.keys().filter(|key| *key != "port").collect();
     let mut known = KEYS;
@@ -202,6 +209,7 @@ fn flags_have_the_names_of_their_keys() {
         ("flows", "2048"),
         ("state_dir", "/s"),
         ("pin_dir", "/p"),
+        ("worker_cpu", "1"),
         ("api_socket", "/a"),
         ("metrics_listen", "127.0.0.1:1"),
         ("log_format", "json"),

@@ -29,11 +29,11 @@ fn busy() -> World {
 #[test]
 fn flows_go_on_under_a_new_process_as_if_nothing_had_happened() {
     let mut w = busy();
-    let World { engine, path, now, .. } = &mut w;
-    let before = engine.list_flows(*now, FlowId(0), 9, path).0;
+    let World { engine, path, .. } = &mut w;
+    let before = engine.list_flows(FlowId(0), 9, path).0;
     assert_eq!(w.restart(), 2);
-    let World { engine, path, now, .. } = &mut w;
-    let after = engine.list_flows(*now, FlowId(0), 9, path).0;
+    let World { engine, path, .. } = &mut w;
+    let after = engine.list_flows(FlowId(0), 9, path).0;
     for (before, after) in before.iter().zip(&after) {
         assert_eq!(before.id, after.id);
         assert_eq!(

@@ -25,12 +25,12 @@ fn flows_that_are_still_permitted_lose_neither_packet_nor_count() {
     let mut w = busy();
     let frame = udp("10.0.1.10:1", "10.0.1.11:2").macs(A, w.mac("a")).build();
     w.send("a", frame.clone());
-    let World { engine, path, now, .. } = &mut w;
-    let before = engine.list_flows(*now, FlowId(0), 9, path).0;
+    let World { engine, path, .. } = &mut w;
+    let before = engine.list_flows(FlowId(0), 9, path).0;
     w.reload(DOCUMENT);
     assert!(w.engine.is_settled());
-    let World { engine, path, now, .. } = &mut w;
-    let after = engine.list_flows(*now, FlowId(0), 9, path).0;
+    let World { engine, path, .. } = &mut w;
+    let after = engine.list_flows(FlowId(0), 9, path).0;
     assert_eq!(after.len(), 3);
     for (before, after) in before.iter().zip(&after) {
         assert_eq!((before.forward, before.reverse), (after.forward, after.reverse));
