@@ -332,8 +332,8 @@ fn a_new_process_takes_over_the_whole_chain() {
         outside.push((name, src, inside));
     }
     let listed = |w: &mut World| {
-        let World { engine, path, now, .. } = w;
-        let flows = engine.list_flows(*now, FlowId(0), usize::MAX, path).0;
+        let World { engine, path, .. } = w;
+        let flows = engine.list_flows(FlowId(0), usize::MAX, path).0;
         flows.iter().map(|it| (it.id, it.flow.forward, it.flow.reverse)).collect::<Vec<_>>()
     };
     let before = listed(&mut w);

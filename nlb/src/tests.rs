@@ -254,7 +254,7 @@ impl Bench {
 
     fn flows(&mut self) -> Vec<FlowView> {
         let World { engine, path, now, .. } = &mut self.world;
-        engine.list_flows(*now, FlowId(0), usize::MAX, path).0
+        engine.list_flows(FlowId(0), usize::MAX, path).0
     }
 
     fn reload(&mut self, targets: &str) {

@@ -27,8 +27,8 @@ pub(crate) use must;
 
 /// Every flow there is.
 pub(crate) fn flows(world: &mut World) -> Vec<FlowView> {
-    let World { engine, path, now, .. } = world;
-    engine.list_flows(*now, FlowId(0), usize::MAX, path).0
+    let World { engine, path, .. } = world;
+    engine.list_flows(FlowId(0), usize::MAX, path).0
 }
 
 /// What holds at any moment.
