@@ -253,7 +253,7 @@ impl Bench {
     }
 
     fn flows(&mut self) -> Vec<FlowView> {
-        let World { engine, path, now, .. } = &mut self.world;
+        let World { engine, path, .. } = &mut self.world;
         engine.list_flows(FlowId(0), usize::MAX, path).0
     }
 
