@@ -80,6 +80,15 @@ static __always_inline enum verdict check(const enum hook hook, const struct fra
 	return VERDICT_FORWARD;
 }
 
+/* The moment in units of 2^20 ns, to within a jiffy or two. */
+static __always_inline __u32 tick_now(void)
+{
+	__u32 zero = 0;
+	struct clock *scale = bpf_map_lookup_elem(&clock, &zero);
+
+	return scale ? (scale->base + bpf_jiffies64() * scale->jiffy) >> TICK_SHIFT : 0;
+}
+
 /* Step 4, and the counts of step 5. Atomic, because packets of one flow may meet: the counts are
  * what flow logs and bills are made of. */
 static __always_inline void note(const struct frame *frame, const struct packet *packet,
@@ -98,7 +107,7 @@ static __always_inline void note(const struct frame *frame, const struct packet 
 		__sync_fetch_and_or(&state->tcp_flags, flags);
 		report_tcp(&head);
 	}
-	state->last_seen = bpf_ktime_get_coarse_ns() >> TICK_SHIFT;
+	state->last_seen = tick_now();
 	__sync_fetch_and_add(&state->packets, segments(frame, packet));
 	__sync_fetch_and_add(&state->bytes, packet->ip_len);
 }

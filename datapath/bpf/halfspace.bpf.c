@@ -213,4 +213,21 @@ int halfspace_restamp(struct __sk_buff *skb)
 	return bpf_loop(order.count, restamp_one, &order, 0);
 }
 
+/* Not attached anywhere: user space runs it before the other programs, to set `clock`. Jiffies are
+ * counted by the monotonic clock, so their distance stays; and the coarse clock moves when they do,
+ * so it is right to within a jiffy. */
+SEC("classifier")
+int halfspace_clock(struct __sk_buff *skb)
+{
+	__u32 zero = 0;
+	struct clock *scale = bpf_map_lookup_elem(&clock, &zero);
+	struct clock_order order;
+
+	if (!scale || bpf_skb_load_bytes(skb, 0, &order, sizeof(order)))
+		return -1;
+	scale->jiffy = order.jiffy;
+	scale->base = bpf_ktime_get_coarse_ns() - bpf_jiffies64() * order.jiffy;
+	return 0;
+}
+
 char LICENSE[] SEC("license") = "Apache-2.0";

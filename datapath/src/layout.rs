@@ -15,7 +15,7 @@ use nf_core::time::Tick;
 use nf_core::tuple::{FlowKey, Protocol, Tuple};
 
 /// Stands in the pinned `control` map. Maps with another number are never read.
-pub(crate) const LAYOUT_VERSION: u32 = 1;
+pub(crate) const LAYOUT_VERSION: u32 = 2;
 
 /// The bit of [`FlowState::flow`] that tells the answers' half of a flow.
 const FLOW_REVERSE: u32 = 1 << 31;
@@ -70,7 +70,7 @@ pub(crate) struct FlowState {
     pub packets: u64,
     pub bytes: u64,
     pub tcp_flags: u32,
-    pub reserved: u32,
+    pub reserved: [u32; 3],
 }
 
 /// Value of `flows4`.
@@ -119,6 +119,16 @@ pub(crate) struct PortSettings {
 pub(crate) struct Control {
     pub layout_version: u32,
     pub fence: u32,
+}
+
+/// What the clock program is run on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct ClockOrder {
+    pub ethernet: [u8; 16],
+    /// Nanoseconds.
+    pub jiffy: u32,
+    pub reserved: u32,
 }
 
 /// [`RecordHead::kind`] of a punted frame.
@@ -185,6 +195,8 @@ unsafe impl Pod for AdjacencySlot {}
 unsafe impl Pod for PortSettings {}
 // SAFETY: as above.
 unsafe impl Pod for Control {}
+// SAFETY: as above.
+unsafe impl Pod for ClockOrder {}
 // SAFETY: as above.
 unsafe impl Pod for RecordHead {}
 // SAFETY: as above.
@@ -306,7 +318,7 @@ impl FlowState {
             packets: entry.usage.packets,
             bytes: entry.usage.bytes,
             tcp_flags: entry.usage.tcp_flags.into(),
-            reserved: 0,
+            reserved: [0; 3],
         }
     }
 

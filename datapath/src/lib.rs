@@ -222,7 +222,7 @@ pub struct Options {
     /// Which one.
     pub kind: Kind,
     /// Flows that the kernel's tables hold, of each address family. A flow takes two entries:
-    /// about 270 bytes for IPv4 and as much as 370 for IPv6, allocated at the start.
+    /// about 290 bytes for IPv4 and as much as 390 for IPv6, allocated at the start.
     pub flows: u32,
     /// Where maps and links are pinned: a directory on a BPF file system, for this gateway alone.
     pub pin_dir: PathBuf,

@@ -11,19 +11,20 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
 use aya::Pod;
 use aya::maps::{Map, MapData, RingBuf};
+use nix::time::{ClockId, clock_getres};
 
 use super::OpenError;
 use super::object::{self, Programs, Sizes};
 use super::pin_dir::PinDir;
-use super::sys::{self, MapShape, Table};
+use super::sys::{self, MapShape, RunInput, Table};
 use crate::layout::{
-    AdjacencySlot, Control, FlowKey4, FlowKey6, FlowValue4, FlowValue6, LAYOUT_VERSION,
-    PortSettings, RestampKey,
+    AdjacencySlot, ClockOrder, Control, FlowKey4, FlowKey6, FlowValue4, FlowValue6, LAYOUT_VERSION,
+    PortSettings, RestampKey, bytes_of,
 };
 
 /// What the name of a map carries until it takes the place of the one it was copied from.
@@ -125,8 +126,22 @@ pub(super) fn open(dir: &PinDir, sizes: Sizes) -> Result<Opened, OpenError> {
         let control = Control { layout_version: LAYOUT_VERSION, fence: 0 };
         maps.control.set(&0, &control).map_err(failed("initialise"))?;
     }
+    set_clock(programs.clock.as_fd()).map_err(failed("set the clock of"))?;
     let ring = open_ring(dir)?;
     Ok(Opened { maps, ring, programs, origin })
+}
+
+/// Tells the programs how jiffies become moments of the monotonic clock.
+fn set_clock(program: BorrowedFd<'_>) -> io::Result<()> {
+    // Coarse clocks move with the timer interrupt: their resolution is a jiffy.
+    let jiffy = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE)?.tv_nsec();
+    let jiffy = u32::try_from(jiffy).map_err(io::Error::other)?;
+    let order = ClockOrder { jiffy, ..ClockOrder::default() };
+    let input = RunInput { data: bytes_of(&order), ..RunInput::default() };
+    match sys::run(program, &input, &mut [])?.result {
+        0 => Ok(()),
+        _ => Err(io::Error::other("the clock program has refused its order")),
+    }
 }
 
 /// Removes every map's pin.

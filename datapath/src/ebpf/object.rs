@@ -24,6 +24,7 @@ pub(super) struct Programs {
     pub tc: OwnedFd,
     pub xdp: OwnedFd,
     pub restamp: OwnedFd,
+    pub clock: OwnedFd,
 }
 
 /// The maps of the object, by name: their types and the sizes they are created with.
@@ -83,6 +84,7 @@ pub(super) fn load(sizes: Sizes, pins: &BTreeMap<String, PathBuf>) -> Result<Pro
         tc: load_program::<SchedClassifier>(&mut ebpf, TC_PROGRAM)?,
         xdp: load_program::<Xdp>(&mut ebpf, "halfspace_xdp")?,
         restamp: load_program::<SchedClassifier>(&mut ebpf, "halfspace_restamp")?,
+        clock: load_program::<SchedClassifier>(&mut ebpf, "halfspace_clock")?,
     })
 }
 

@@ -166,8 +166,8 @@ pub struct PortConfig {
     pub hook: HookChoice,
 }
 
-/// A number of flows, 1,024 to 16,777,216. Each takes about 270 bytes of kernel
-/// memory for IPv4 and 370 for IPv6, set aside at the start.
+/// A number of flows, 1,024 to 16,777,216. Each takes about 290 bytes of kernel
+/// memory for IPv4 and 390 for IPv6, set aside at the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub struct FlowCapacity(u32);

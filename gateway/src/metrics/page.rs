@@ -263,6 +263,7 @@ fn engine(counters: &Counters) {
 fn flows(core: &Core) {
     level("halfspace_flows", "Flows that are tracked.", core.flows);
     level("halfspace_flows_capacity", "Most flows there can be.", core.flow_capacity);
+    level("halfspace_flow_timers", "Timers of flows that are armed.", core.flow_timers);
     let counters = &core.counters;
     count("halfspace_flows_created_total", "Flows that were set up.", counters.flows_created);
     count(

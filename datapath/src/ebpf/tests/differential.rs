@@ -88,10 +88,12 @@ struct Comparison<'a> {
     coverage: Coverage,
 }
 
-/// `CLOCK_MONOTONIC_COARSE`, which the kernel program stamps with.
-fn coarse_now() -> Tick {
+/// Where the stamps of right now may lie: around the last timer interrupt, a jiffy to either side.
+fn stamps_now() -> std::ops::RangeInclusive<Tick> {
     let clock = nix::time::ClockId::CLOCK_MONOTONIC_COARSE;
-    (Time::default() + nix::time::clock_gettime(clock).unwrap().into()).tick()
+    let now = Time::default() + nix::time::clock_gettime(clock).unwrap().into();
+    let jiffy = nix::time::clock_getres(clock).unwrap().into();
+    (now - jiffy).tick()..=(now + jiffy).tick()
 }
 
 impl Comparison<'_> {
@@ -103,7 +105,7 @@ impl Comparison<'_> {
         set_up(&world, &mut soft);
         set_up(&world, self.ebpf.fast_path());
         let before = self.ebpf.statistics().unwrap();
-        let began = coarse_now();
+        let began = *stamps_now().start();
         let mut decisions = Statistics::default();
         for _ in 0..packets {
             let case = world.case(rng, self.hook == Hook::Tc);
@@ -113,7 +115,7 @@ impl Comparison<'_> {
             }
             self.coverage.add(decision);
         }
-        let ended = coarse_now();
+        let ended = *stamps_now().end();
         let counted = self.ebpf.statistics().unwrap();
         counters(&before, &decisions, &counted)?;
         self.entries(&world, &soft, began..=ended)?;

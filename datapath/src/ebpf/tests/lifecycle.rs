@@ -15,7 +15,7 @@ use super::{Bench, adjacency, entries, first_packet, flow, install};
 use crate::ebpf::sys::{self, RunInput, Table};
 use crate::ebpf::{Ebpf, OpenError, Origin};
 use crate::inject::Injector;
-use crate::layout::Control;
+use crate::layout::{Control, LAYOUT_VERSION};
 use crate::{HookWish, Options};
 
 fn pins(options: &Options, prefix: &str) -> Vec<String> {
@@ -169,8 +169,10 @@ fn maps_of_another_layout_are_not_read() {
         let (mut ebpf, origin) = bench.open();
         assert_eq!(
             origin.to_string(),
-            "new maps; those of an earlier process cannot be read: they have layout version 99, \
-             this is 1"
+            format!(
+                "new maps; those of an earlier process cannot be read: they have layout version \
+                 99, this is {LAYOUT_VERSION}"
+            )
         );
         assert_eq!(entries(&mut ebpf), []);
         // The link stays, on the new program.
