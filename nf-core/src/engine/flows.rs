@@ -128,6 +128,7 @@ impl Engine {
         self.neighbours.hold(forward_out);
         self.neighbours.hold(reverse_out);
         let first = carried.usage(now);
+        self.flows.note_tcp_flags(id, Direction::Forward, first.tcp_flags);
         let unused = Usage { last_seen: now.tick(), ..Usage::default() };
         install(id, &flow, first, unused, fast_path);
         let phase = Phase::of(key.tuple.protocol, &first, &unused);
@@ -279,23 +280,31 @@ impl Engine {
 
     /// A packet with SYN, FIN or RST went through the fast path.
     pub fn tcp_event(&mut self, now: Time, event: TcpEvent, fast_path: &mut dyn FastPath) {
-        let Some(flow) = self.flows.get(event.flow) else { return };
-        let (Some(mut forward), Some(reverse)) =
-            (fast_path.usage(&flow.forward), fast_path.usage(&flow.reverse))
-        else {
+        let TcpEvent { flow: id, direction, flags } = event;
+        let Some(seen) = self.flows.note_tcp_flags(id, direction, flags & STATE_FLAGS) else {
             return;
         };
-        let phase = Phase::of(Protocol::Tcp, &forward, &reverse);
-        if phase == Phase::Reset && forward.tcp_flags & TcpFlags::RST.0 == 0 {
-            // The side that opened may do so again at once. Its entry is to know that the old
-            // connection is over, so that the SYN comes here instead of going the old way.
-            forward.tcp_flags |= TcpFlags::RST.0;
-            install(event.flow, &flow, forward, reverse, fast_path);
+        // The timer looks at a flow that opens by itself.
+        if flags & (TcpFlags::FIN.0 | TcpFlags::RST.0) == 0 {
+            return;
         }
-        // The end has come nearer than the timer knows, if the flow was open.
-        if matches!(phase, Phase::Closing | Phase::TimeWait | Phase::Reset) {
-            self.wheel.arm(event.flow.0, now + phase.timeout(Protocol::Tcp, &flow.timeouts));
+        let Some(flow) = self.flows.get(id) else { return };
+        let [there, back] = seen.map(|tcp_flags| Usage { tcp_flags, ..Usage::default() });
+        let phase = Phase::of(Protocol::Tcp, &there, &back);
+        if phase == Phase::Reset && there.tcp_flags & TcpFlags::RST.0 == 0 {
+            self.close_entry(id, &flow, fast_path);
         }
+        // The end has come nearer than the timer knows.
+        self.wheel.arm(id.0, now + phase.timeout(Protocol::Tcp, &flow.timeouts));
+    }
+
+    /// Lets the entry of the side that opened know that its connection was reset. It may open it
+    /// anew at once, and that SYN is to come here instead of going the old way.
+    fn close_entry(&mut self, id: FlowId, flow: &Flow, fast_path: &mut dyn FastPath) {
+        let Some(usage) = fast_path.usage(&flow.forward) else { return };
+        let reset = Usage { tcp_flags: usage.tcp_flags | TcpFlags::RST.0, ..usage };
+        install_half(id, flow, Direction::Forward, reset, fast_path);
+        self.flows.note_tcp_flags(id, Direction::Forward, TcpFlags::RST.0);
     }
 
     /// A flow's timer fired: it has been idle for long enough, or it is asked again later.

@@ -129,6 +129,12 @@ impl Engine {
         self.flows.len()
     }
 
+    /// Timers armed; every flow has one.
+    #[must_use]
+    pub fn timer_count(&self) -> usize {
+        self.wheel.armed() as usize
+    }
+
     /// Flows the table can hold.
     #[must_use]
     pub fn flow_capacity(&self) -> usize {

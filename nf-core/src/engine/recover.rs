@@ -159,6 +159,9 @@ impl Engine {
             self.release(now, walked.claims, FlowEnd::Policy);
             return false;
         }
+        for (direction, half) in [(Direction::Forward, &there), (Direction::Reverse, &back)] {
+            self.flows.note_tcp_flags(id, direction, half.usage.tcp_flags);
+        }
         self.neighbours.hold(flow.forward_out);
         self.neighbours.hold(flow.reverse_out);
         if flow.forward_out == there.action.adjacency && flow.reverse_out == back.action.adjacency {

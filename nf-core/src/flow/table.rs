@@ -94,6 +94,8 @@ struct Record {
     generation: Generation,
     claims: Claims,
     timeouts: u16,
+    /// By direction: SYN, FIN and RST that user space has been told of, or-ed.
+    tcp_flags: [u8; 2],
     since: Time,
 }
 
@@ -242,6 +244,18 @@ impl FlowTable {
         }
     }
 
+    /// Adds TCP flags that went through, and returns all of them, by direction.
+    pub fn note_tcp_flags(
+        &mut self,
+        id: FlowId,
+        direction: Direction,
+        flags: u8,
+    ) -> Option<[u8; 2]> {
+        let record = self.slots.get_mut(id.0 as usize)?.as_mut()?;
+        record.tcp_flags[direction as usize] |= flags;
+        Some(record.tcp_flags)
+    }
+
     /// Takes a flow out.
     pub fn remove(&mut self, id: FlowId) -> Option<Flow> {
         let record = self.slots.get_mut(id.0 as usize)?.take()?;
@@ -300,6 +314,7 @@ impl FlowTable {
             generation: flow.generation,
             claims: flow.claims,
             timeouts: timeouts as u16,
+            tcp_flags: [0; 2],
             since: flow.since,
         }
     }
