@@ -162,7 +162,8 @@ impl Ebpf {
     pub fn open(options: &Options) -> Result<(Self, Origin), OpenError> {
         let dir = PinDir::open(&options.pin_dir)?;
         let sizes = Sizes {
-            entries: options.flows.saturating_mul(2).max(2),
+            entries4: options.flows.saturating_mul(2).max(2),
+            entries6: options.ipv6_flows.saturating_mul(2).max(2),
             ring: options.ring_bytes.clamp(RING_MIN, RING_MAX).next_power_of_two(),
         };
         let maps::Opened { maps, ring, programs, origin } = maps::open(&dir, sizes)?;

@@ -221,9 +221,11 @@ pub enum Kind {
 pub struct Options {
     /// Which one.
     pub kind: Kind,
-    /// Flows that the kernel's tables hold, of each address family. A flow takes two entries:
-    /// about 290 bytes for IPv4 and as much as 390 for IPv6, allocated at the start.
+    /// Flows that the kernel's table for IPv4 holds. A flow takes two entries, about 290 bytes,
+    /// allocated at the start.
     pub flows: u32,
+    /// The same for IPv6, about 390 bytes.
+    pub ipv6_flows: u32,
     /// Where maps and links are pinned: a directory on a BPF file system, for this gateway alone.
     pub pin_dir: PathBuf,
     /// Size of the ring for punted packets, in bytes; rounded up to a power of two.
@@ -235,6 +237,7 @@ impl Default for Options {
         Self {
             kind: Kind::Auto,
             flows: 1 << 20,
+            ipv6_flows: 1 << 20,
             pin_dir: PathBuf::from("/sys/fs/bpf/halfspace"),
             ring_bytes: 16 << 20,
         }

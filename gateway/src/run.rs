@@ -148,7 +148,7 @@ fn assemble(config: &Arc<NodeConfig>, started: (Instant, SystemTime)) -> Result<
     };
     let functions = functions::all(seed);
     let names = functions::Names::of(&functions);
-    let sizes = EngineConfig { flows: config.flows.get() as usize, adjacencies: ADJACENCIES, seed };
+    let sizes = EngineConfig { flows: config.flow_capacity(), adjacencies: ADJACENCIES, seed };
     let engine = Engine::new(sizes, functions, worker::now());
     let facts = Facts { datapath: datapath.label(), datapath_why: why, started };
     let mut worker = Worker { engine, datapath };
@@ -189,6 +189,7 @@ pub fn datapath_options(config: &NodeConfig) -> Options {
             DatapathChoice::Userspace => Kind::Userspace,
         },
         flows: config.flows.get(),
+        ipv6_flows: config.ipv6_flows.unwrap_or(config.flows).get(),
         pin_dir: config.pin_dir.clone(),
         ..Options::default()
     }

@@ -119,7 +119,10 @@ pub struct Neighbours {
 pub struct Full;
 
 impl Neighbours {
-    /// A table of `capacity` slots.
+    /// Slots that a table can have: their numbers fit into 16 bits.
+    pub const MOST: usize = 1 << 16;
+
+    /// A table of `capacity` slots, [`Self::MOST`] at the most.
     #[must_use]
     pub fn new(capacity: usize, seed: u64) -> Self {
         Self {
@@ -127,7 +130,7 @@ impl Neighbours {
             vacant: Vec::new(),
             by_hop: HashMap::with_hasher(ahash::RandomState::with_seeds(seed, 7, 8, 9)),
             timers: BinaryHeap::new(),
-            capacity,
+            capacity: capacity.min(Self::MOST),
         }
     }
 

@@ -16,6 +16,7 @@ use crate::action::ETHERNET_LEN;
 use crate::engine::{Engine, EngineConfig, EnvironmentError, PortInfo, Recovered};
 use crate::fast_path::Transmit;
 use crate::fast_path::soft::{Decision, FrameMeta, SoftFastPath};
+use crate::flow::Capacity;
 use crate::id::{Generation, PortId};
 use crate::packet::arp::Operation;
 use crate::packet::{Arp, Headers, MacAddr, NeighbourMessage, build};
@@ -58,7 +59,8 @@ pub struct World {
     last_port: u32,
 }
 
-const CONFIG: EngineConfig = EngineConfig { flows: 4096, adjacencies: 4096, seed: 1 };
+const CONFIG: EngineConfig =
+    EngineConfig { flows: Capacity::of_any(4096), adjacencies: 4096, seed: 1 };
 
 /// The largest IP packet that ports of a [`World`] take, in bytes.
 pub const MTU: u16 = 1500;

@@ -75,10 +75,10 @@ struct Realm {
     usage: RealmUsage,
 }
 
+/// One for every flow: what the lease is for is the lease's own to know.
 struct Held {
-    realm: usize,
+    realm: u32,
     lease: PortLease,
-    key: LeaseKey,
 }
 
 impl<K: Eq + Hash + Clone> SourceTranslator<K> {
@@ -170,22 +170,24 @@ impl<K: Eq + Hash + Clone> SourceTranslator<K> {
             }
         };
         realm.usage.flows_total += 1;
-        let destination = walk.tuple.dst;
-        let key = LeaseKey { protocol: walk.tuple.protocol, external_ip: ip, destination };
         walk.tuple.src = SocketAddr::new(ip, lease.port());
         walk.timeouts = timeouts(&realm.translation);
-        Ok(Claim(self.held.insert(Held { realm: at, lease, key }) as u32))
+        Ok(Claim(self.held.insert(Held { realm: at as u32, lease }) as u32))
     }
 
     /// The lease a flow has, if it still is what this realm would give.
     fn keep(&self, walk: &mut Walk<'_>, at: usize, claim: Claim) -> Result<Claim, Drop> {
         let held = self.held.get(claim.0 as usize).ok_or(Drop::NoDestination)?;
         let realm = &self.realms[at];
-        let still_there = realm.externals.iter().any(|e| e.ip == held.key.external_ip);
-        if held.realm != at || !still_there || held.key.destination != walk.tuple.dst {
+        if held.realm as usize != at {
             return Err(Drop::NoDestination);
         }
-        walk.tuple.src = SocketAddr::new(held.key.external_ip, held.lease.port());
+        let key = realm.leases.key(&held.lease).ok_or(Drop::NoDestination)?;
+        let still_there = realm.externals.iter().any(|e| e.ip == key.external_ip);
+        if !still_there || key.destination != walk.tuple.dst {
+            return Err(Drop::NoDestination);
+        }
+        walk.tuple.src = SocketAddr::new(key.external_ip, held.lease.port());
         walk.timeouts = timeouts(&realm.translation);
         Ok(claim)
     }
@@ -193,7 +195,7 @@ impl<K: Eq + Hash + Clone> SourceTranslator<K> {
     /// Gives a flow's lease back.
     pub fn release(&mut self, now: Time, claim: Claim, end: FlowEnd) {
         let Some(held) = self.held.try_remove(claim.0 as usize) else { return };
-        let realm = &mut self.realms[held.realm];
+        let realm = &mut self.realms[held.realm as usize];
         // Nothing was ever sent from a refused flow's port, and TIME-WAIT has already kept that
         // of a closed one from late packets.
         let quarantine = match end {

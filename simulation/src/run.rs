@@ -11,6 +11,7 @@ use nat::Nat;
 use nf_core::engine::EngineConfig;
 use nf_core::fast_path::soft::{Decision, FrameMeta};
 use nf_core::fast_path::{FastPath as _, Transmit};
+use nf_core::flow::Capacity;
 use nf_core::packet::{Headers, TcpFlags};
 use nf_core::pipeline::Function;
 use nf_core::testing::{World, checksums_are_right};
@@ -93,7 +94,10 @@ impl Run {
         let mut random = Random::new(seed);
         let desired = Desired::new(*random.pick(&[1, 3, 8, 200]));
         let config = EngineConfig {
-            flows: *random.pick(&[6, 60, 200]),
+            flows: Capacity {
+                flows: *random.pick(&[6, 60, 200]),
+                ipv6_flows: *random.pick(&[4, 200, 200]),
+            },
             adjacencies: *random.pick(&[8, 100, 100]),
             seed,
         };

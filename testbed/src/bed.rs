@@ -96,6 +96,16 @@ impl Testbed {
         Namespace::create(&self.shared, names)
     }
 
+    /// A namespace that was there before and is to stay, by its file: `/run/netns/NAME`, or
+    /// `/proc/thread-self/ns/net` for the one that the caller is in.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] if there is no such file.
+    pub fn existing_namespace(&self, path: impl Into<PathBuf>) -> Result<Namespace, Error> {
+        Namespace::existing(&self.shared, path.into())
+    }
+
     /// A BPF file system of the testbed's own, for pinned maps and links. They all go with the
     /// testbed, whoever pinned them. Calling it again gives the same one.
     ///

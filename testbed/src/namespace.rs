@@ -30,11 +30,15 @@ const QUIET_IPV6: [(&str, &str); 4] = [
 ];
 
 /// A network namespace under `/run/netns`, so that `ip netns exec` and
-/// `podman --network=ns:…` find it. Deleted when dropped; the kernel then removes its links.
+/// `podman --network=ns:…` find it. Deleted when dropped; the kernel then removes its links. One
+/// that was there before, see [`Testbed::existing_namespace`](crate::Testbed::existing_namespace),
+/// stays.
 #[derive(Debug)]
 pub struct Namespace {
     name: String,
     path: PathBuf,
+    /// Made here, and so to be deleted.
+    owned: bool,
     /// Open from the start: entering needs no path, so it works from any mount namespace.
     handle: Arc<File>,
     pub(crate) shared: Arc<Shared>,
@@ -65,6 +69,7 @@ impl Namespace {
                     Ok(Self {
                         name: name.clone(),
                         path,
+                        owned: true,
                         handle: Arc::new(handle),
                         shared: Arc::clone(shared),
                     })
@@ -84,6 +89,18 @@ impl Namespace {
             }
         }
         Ok(namespaces)
+    }
+
+    /// A namespace that somebody else keeps.
+    pub(crate) fn existing(shared: &Arc<Shared>, path: PathBuf) -> Result<Self, Error> {
+        let handle = File::open(&path).map_err(|source| Error::File {
+            action: "open the network namespace",
+            path: path.clone(),
+            source,
+        })?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let (handle, shared) = (Arc::new(handle), Arc::clone(shared));
+        Ok(Self { name, path, owned: false, handle, shared })
     }
 
     /// The name, as `ip netns` lists it.
@@ -214,7 +231,9 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // Nobody to tell in a Drop; the next testbed tries again.
-        let _ = delete_namespace(&self.path);
+        if self.owned {
+            // Nobody to tell in a Drop; the next testbed tries again.
+            let _ = delete_namespace(&self.path);
+        }
     }
 }

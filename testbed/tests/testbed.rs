@@ -272,3 +272,22 @@ fn iperf3_moves_bytes() {
     let shown = left.run(["iperf3", "-c", "192.0.2.2", "-n", "1M", "-J"]).unwrap().stdout;
     assert!(shown.contains("\"sum_received\""), "{shown}");
 }
+
+#[test]
+fn a_namespace_of_somebody_else_is_used_and_left_alone() {
+    if !ready(&BASICS) {
+        return;
+    }
+    let bed = Testbed::new("guest").unwrap();
+    let theirs = bed.namespace("theirs").unwrap();
+    let guest = Testbed::new("visit").unwrap();
+    let borrowed = guest.existing_namespace(theirs.path()).unwrap();
+    borrowed.ip(["link add name eth0 type veth peer name eth1"]).unwrap();
+    assert_eq!(borrowed.link_mac("eth0").unwrap(), theirs.link_mac("eth0").unwrap());
+    drop(borrowed);
+    assert!(theirs.path().exists());
+    assert!(theirs.link_index("eth0").is_ok());
+
+    let missing = guest.existing_namespace("/run/netns/halfspace-none").unwrap_err().to_string();
+    assert!(missing.contains("/run/netns/halfspace-none"), "{missing}");
+}

@@ -51,8 +51,10 @@ pub(super) fn map_shapes(sizes: Sizes) -> Result<BTreeMap<String, MapShape>, Ope
 /// The sizes that configuration decides on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sizes {
-    /// Entries of each flow table.
-    pub entries: u32,
+    /// Entries of the flow table for IPv4.
+    pub entries4: u32,
+    /// Entries of that for IPv6.
+    pub entries6: u32,
     /// Bytes of the punt ring.
     pub ring: u32,
 }
@@ -60,7 +62,8 @@ pub(super) struct Sizes {
 impl Sizes {
     fn of(self, map: &str) -> Option<u32> {
         match map {
-            "flows4" | "flows6" => Some(self.entries),
+            "flows4" => Some(self.entries4),
+            "flows6" => Some(self.entries6),
             "punts" => Some(self.ring),
             _ => None,
         }

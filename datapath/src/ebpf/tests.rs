@@ -51,6 +51,7 @@ impl Bench {
         Options {
             kind: Kind::Ebpf,
             flows: 4096,
+            ipv6_flows: 4096,
             pin_dir: self.bed.bpffs().unwrap().join("halfspace"),
             ring_bytes: 1 << 20,
         }

@@ -9,6 +9,7 @@ use nat::Nat;
 use nf_core::action::ChecksumField;
 use nf_core::engine::{Engine, EngineConfig, PortInfo};
 use nf_core::fast_path::soft::{Decision, FrameMeta, SoftFastPath};
+use nf_core::flow::Capacity;
 use nf_core::id::{Generation, PortId};
 use nf_core::packet::{
     Headers, IpHeaders, L4Checksum, MacAddr, TcpFlags, Transport, build, checksum,
@@ -58,7 +59,7 @@ impl World {
     pub fn new() -> Self {
         let now = Time::from_secs(1000);
         // Few of each, so that tables run full.
-        let config = EngineConfig { flows: 16, adjacencies: 8, seed: 1 };
+        let config = EngineConfig { flows: Capacity::of_any(16), adjacencies: 8, seed: 1 };
         let functions: Vec<Box<dyn nf_core::pipeline::Function>> =
             vec![Box::new(Nat::new(2)), Box::new(Nlb::new(3)), Box::new(LambdaBridge::new(4))];
         let engine = Engine::new(config, functions, now);

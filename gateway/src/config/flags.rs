@@ -31,6 +31,11 @@ pub struct Flags {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flows: Option<u32>,
 
+    /// How many of them may be IPv6
+    #[arg(long, value_name = "COUNT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ipv6_flows: Option<u32>,
+
     /// Directory of the API socket and other run-time files
     #[arg(long, value_name = "DIRECTORY")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use ::config::{Config, ConfigError, Environment};
 use clap::ValueEnum;
+use nf_core::flow::Capacity;
 use nf_core::vpc;
 use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
@@ -27,11 +28,12 @@ const PREFIX: &str = "HALFSPACE_";
 
 /// The keys that a variable can set: all that hold one value. A list, because other programs set
 /// variables with our prefix: Kubernetes makes `HALFSPACE_PORT` for a service named `halfspace`.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "resources",
     "datapath",
     "hook",
     "flows",
+    "ipv6_flows",
     "state_dir",
     "pin_dir",
     "worker_cpu",
@@ -58,6 +60,9 @@ pub struct NodeConfig {
     pub port: Vec<PortConfig>,
     /// How many flows there is room for. More are refused; nothing grows.
     pub flows: FlowCapacity,
+    /// How many of them may be IPv6. Left out: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ipv6_flows: Option<FlowCapacity>,
     /// Directory of the API socket and other run-time files.
     pub state_dir: PathBuf,
     /// Directory of the pinned maps and links, on a BPF file system. Two gateways on one host need
@@ -89,6 +94,7 @@ impl Default for NodeConfig {
             hook: HookChoice::default(),
             port: Vec::new(),
             flows: FlowCapacity(262_144),
+            ipv6_flows: None,
             state_dir: "/run/halfspace".into(),
             pin_dir: "/sys/fs/bpf/halfspace".into(),
             worker_cpu: None,
@@ -166,8 +172,8 @@ pub struct PortConfig {
     pub hook: HookChoice,
 }
 
-/// A number of flows, 1,024 to 16,777,216. Each takes about 290 bytes of kernel
-/// memory for IPv4 and 390 for IPv6, set aside at the start.
+/// A number of flows, 1,024 to 16,777,216. The kernel sets memory aside for them at the start: about
+/// 290 bytes for each of `flows` and 390 for each of `ipv6_flows`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub struct FlowCapacity(u32);
@@ -273,6 +279,13 @@ impl NodeConfig {
     #[must_use]
     pub const fn refresh(&self) -> Duration {
         Duration::from_secs(self.refresh.0 as u64)
+    }
+
+    /// How many flows of which family there is room for.
+    #[must_use]
+    pub fn flow_capacity(&self) -> Capacity {
+        let ipv6_flows = self.ipv6_flows.unwrap_or(self.flows).get() as usize;
+        Capacity { flows: self.flows.get() as usize, ipv6_flows }
     }
 
     /// Where the kernel program is to be attached on a port.

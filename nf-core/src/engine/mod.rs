@@ -38,8 +38,8 @@ pub use ports::{EnvironmentError, EnvironmentView, PortInfo};
 pub use recover::Recovered;
 
 use crate::fast_path::FastPath;
-use crate::flow::FlowTable;
 use crate::flow::wheel::Wheel;
+use crate::flow::{Capacity, FlowTable};
 use crate::id::{FlowId, Generation};
 use crate::neighbour::{Change, Neighbours, Solicitation};
 use crate::packet::MacAddr;
@@ -53,8 +53,8 @@ use sweep::Sweep;
 #[derive(Clone, Copy, Debug)]
 pub struct EngineConfig {
     /// Flows the table holds.
-    pub flows: usize,
-    /// Next hops, environments included.
+    pub flows: Capacity,
+    /// Next hops, environments included; [`Neighbours::MOST`] at the most.
     pub adjacencies: usize,
     /// Keys every hash and draws every random number.
     pub seed: u64,
@@ -94,7 +94,7 @@ impl Engine {
             functions,
             ports: Ports::new(config.seed),
             flows: FlowTable::new(config.flows, config.seed),
-            wheel: Wheel::new(config.flows as u32, now),
+            wheel: Wheel::new(config.flows.flows as u32, now),
             neighbours: Neighbours::new(config.adjacencies, config.seed),
             sweep: None,
             counters: Counters::default(),

@@ -1,34 +1,55 @@
-//! A flow key in 40 bytes, as the table stores it; the public form has 72.
+//! A flow key as the table stores it: 16 bytes for IPv4, 40 for IPv6; the public form has 72.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::id::PortId;
 use crate::tuple::{FlowKey, Protocol, Tuple};
 
-/// Set in `scope` where the addresses are IPv4. A port number has 23 bits, so it is free.
-const IPV4: u32 = 1 << 31;
-
 /// A [`FlowKey`] with its addresses packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct PackedKey {
-    src: [u8; 16],
-    dst: [u8; 16],
-    src_port: u16,
-    dst_port: u16,
-    /// Family bit, port number, protocol number in the low byte.
+pub(super) enum PackedKey {
+    V4(Key4),
+    V6(Key6),
+}
+
+/// The same of IPv4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key4 {
+    src: u32,
+    dst: u32,
+    rest: Rest,
+}
+
+/// The same of IPv6, and of whatever mixes the families.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key6 {
+    /// In two halves, which need no wider alignment than the rest.
+    src: [u64; 2],
+    dst: [u64; 2],
+    rest: Rest,
+}
+
+/// What is not an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Rest {
+    /// Source port and, in the lower half, destination port.
+    ports: u32,
+    /// The interface's number, and in the low byte the protocol's.
     scope: u32,
 }
 
 impl From<&FlowKey> for PackedKey {
     fn from(key: &FlowKey) -> Self {
         let Tuple { protocol, src, dst } = key.tuple;
-        let family = if src.is_ipv4() { IPV4 } else { 0 };
-        Self {
-            src: pack(src.ip()),
-            dst: pack(dst.ip()),
-            src_port: src.port(),
-            dst_port: dst.port(),
-            scope: family | key.port.get() << 8 | u32::from(protocol.number()),
+        let rest = Rest {
+            ports: u32::from(src.port()) << 16 | u32::from(dst.port()),
+            scope: key.port.get() << 8 | u32::from(protocol.number()),
+        };
+        match (src.ip(), dst.ip()) {
+            (IpAddr::V4(src), IpAddr::V4(dst)) => {
+                Self::V4(Key4 { src: src.to_bits(), dst: dst.to_bits(), rest })
+            }
+            (src, dst) => Self::V6(Key6 { src: halves(src), dst: halves(dst), rest }),
         }
     }
 }
@@ -36,39 +57,60 @@ impl From<&FlowKey> for PackedKey {
 impl PackedKey {
     /// The key as it was packed.
     pub(super) fn unpack(&self) -> FlowKey {
-        let ipv4 = self.scope & IPV4 != 0;
-        let address = |octets, port| SocketAddr::new(unpack(octets, ipv4), port);
+        let (src, dst, rest): (IpAddr, IpAddr, _) = match self {
+            Self::V4(key) => {
+                (Ipv4Addr::from(key.src).into(), Ipv4Addr::from(key.dst).into(), key.rest)
+            }
+            Self::V6(key) => (address(key.src), address(key.dst), key.rest),
+        };
         FlowKey {
-            port: self.port(),
+            port: rest.port(),
             tuple: Tuple {
-                protocol: Protocol::from_number(self.scope as u8)
+                protocol: Protocol::from_number(rest.scope as u8)
                     .unwrap_or_else(|| unreachable!("packed from a protocol")),
-                src: address(self.src, self.src_port),
-                dst: address(self.dst, self.dst_port),
+                src: SocketAddr::new(src, (rest.ports >> 16) as u16),
+                dst: SocketAddr::new(dst, rest.ports as u16),
             },
         }
     }
 
     /// The port alone.
     pub(super) fn port(&self) -> PortId {
-        PortId::new((self.scope & !IPV4) >> 8).unwrap_or_else(|| unreachable!("packed from a port"))
+        match self {
+            Self::V4(key) => key.rest.port(),
+            Self::V6(key) => key.rest.port(),
+        }
     }
 }
 
-fn pack(ip: IpAddr) -> [u8; 16] {
-    match ip {
-        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
-        IpAddr::V6(ip) => ip.octets(),
+impl Key4 {
+    /// No key, but the place of one in a slab.
+    pub(super) const fn of_place(place: u32) -> Self {
+        Self { src: place, dst: 0, rest: Rest { ports: 0, scope: 0 } }
+    }
+
+    /// The place that [`Self::of_place`] was given.
+    pub(super) const fn place(&self) -> usize {
+        self.src as usize
     }
 }
 
-fn unpack(octets: [u8; 16], ipv4: bool) -> IpAddr {
-    if ipv4 {
-        let [.., a, b, c, d] = octets;
-        Ipv4Addr::new(a, b, c, d).into()
-    } else {
-        Ipv6Addr::from(octets).into()
+impl Rest {
+    fn port(self) -> PortId {
+        PortId::new(self.scope >> 8).unwrap_or_else(|| unreachable!("packed from a port"))
     }
+}
+
+fn halves(ip: IpAddr) -> [u64; 2] {
+    let bits = match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(ip) => ip.to_bits(),
+    };
+    [(bits >> 64) as u64, bits as u64]
+}
+
+fn address([high, low]: [u64; 2]) -> IpAddr {
+    Ipv6Addr::from(u128::from(high) << 64 | u128::from(low)).into()
 }
 
 #[cfg(test)]

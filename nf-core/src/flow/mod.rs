@@ -2,8 +2,9 @@
 
 pub mod key;
 pub mod life;
+mod record;
 pub mod table;
 pub mod wheel;
 
 pub use life::{Phase, Timeouts};
-pub use table::{Claims, Flow, FlowTable, InsertError};
+pub use table::{Capacity, Claims, Flow, FlowTable, InsertError};

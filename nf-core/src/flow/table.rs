@@ -5,8 +5,11 @@
 
 use hashbrown::HashTable;
 
+use slab::Slab;
+
 use super::key::PackedKey;
 use super::life::Timeouts;
+use super::record::{Record, WideKeys};
 use crate::fast_path::Direction;
 use crate::id::{AdjacencyId, FlowId, Generation, PortId};
 use crate::pipeline::{Claim, FunctionIx};
@@ -25,6 +28,10 @@ pub struct Claims {
 }
 
 impl Claims {
+    /// No claim.
+    pub const NONE: Self =
+        Self { len: 0, functions: [0; MAX_FUNCTIONS], numbers: [0; MAX_FUNCTIONS] };
+
     /// Adds one; `false` if there are [`MAX_FUNCTIONS`] already.
     #[must_use]
     pub fn push(&mut self, function: FunctionIx, claim: Claim) -> bool {
@@ -69,7 +76,8 @@ pub struct Flow {
     pub timeouts: Timeouts,
     /// The snapshot under which it was last found right.
     pub generation: Generation,
-    /// When it began, or was taken over from an earlier process.
+    /// When it began, or was taken over from an earlier process; the table keeps it to within 67
+    /// ms.
     pub since: Time,
 }
 
@@ -84,25 +92,10 @@ impl Flow {
     }
 }
 
-/// A flow as it is stored: keys packed, idle times interned.
-#[derive(Clone, Copy, Debug)]
-struct Record {
-    forward: PackedKey,
-    reverse: PackedKey,
-    forward_out: AdjacencyId,
-    reverse_out: AdjacencyId,
-    generation: Generation,
-    claims: Claims,
-    timeouts: u16,
-    /// By direction: SYN, FIN and RST that user space has been told of, or-ed.
-    tcp_flags: [u8; 2],
-    since: Time,
-}
-
 /// Why a flow was not added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InsertError {
-    /// Every slot is taken.
+    /// Every slot is taken, or every one that there is for IPv6.
     #[error("the flow table is full")]
     Full,
     /// One of the keys belongs to another flow.
@@ -113,8 +106,10 @@ pub enum InsertError {
 /// The table of all flows of one worker.
 #[derive(Debug)]
 pub struct FlowTable {
-    slots: Vec<Option<Record>>,
-    /// Vacant slots, and some that [`Self::insert_at`] has taken since.
+    records: Vec<Record>,
+    /// Keys of those that are not IPv4.
+    wide: WideKeys,
+    /// Vacant places, and some that [`Self::insert_at`] has taken since.
     vacant: Vec<u32>,
     /// `flow << 1 | direction`, found by the hash of that direction's key.
     index: HashTable<u32>,
@@ -122,23 +117,43 @@ pub struct FlowTable {
     /// The few distinct sets of idle times that configurations give.
     timeouts: Vec<Timeouts>,
     len: usize,
-    capacity: usize,
+    capacity: Capacity,
 }
 
-impl FlowTable {
-    /// A table for `capacity` flows; `seed` keys its hashes. Flow numbers stay below 2^31, which
-    /// bounds the capacity.
+/// How many flows a table holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// In all.
+    pub flows: usize,
+    /// Of them, those with an IPv6 address: the fast path has tables of their own for these.
+    pub ipv6_flows: usize,
+}
+
+impl Capacity {
+    /// Room for `flows`, whatever their family.
     #[must_use]
-    pub fn new(capacity: usize, seed: u64) -> Self {
-        let capacity = capacity.min(1 << 31);
+    pub const fn of_any(flows: usize) -> Self {
+        Self { flows, ipv6_flows: flows }
+    }
+}
+
+const DIRECTIONS: [Direction; 2] = [Direction::Forward, Direction::Reverse];
+
+impl FlowTable {
+    /// A table of that capacity; `seed` keys its hashes. Flow numbers stay below 2^31, which
+    /// bounds it.
+    #[must_use]
+    pub fn new(capacity: Capacity, seed: u64) -> Self {
+        let flows = capacity.flows.min(1 << 31);
         Self {
-            slots: Vec::with_capacity(capacity),
+            records: Vec::with_capacity(flows),
+            wide: Slab::new(),
             vacant: Vec::new(),
-            index: HashTable::with_capacity(capacity * 2),
+            index: HashTable::with_capacity(flows * 2),
             hasher: ahash::RandomState::with_seeds(seed, 4, 5, 6),
             timeouts: Vec::new(),
             len: 0,
-            capacity,
+            capacity: Capacity { flows, ..capacity },
         }
     }
 
@@ -157,7 +172,7 @@ impl FlowTable {
     /// Flows it can hold.
     #[must_use]
     pub const fn capacity(&self) -> usize {
-        self.capacity
+        self.capacity.flows
     }
 
     /// Adds a flow.
@@ -165,30 +180,31 @@ impl FlowTable {
     /// # Errors
     /// [`InsertError`]; the table is as before.
     pub fn insert(&mut self, flow: &Flow) -> Result<FlowId, InsertError> {
-        if self.len == self.capacity {
+        if self.len == self.capacity.flows {
             return Err(InsertError::Full);
         }
-        while let Some(slot) = self.vacant.pop() {
-            if self.slots[slot as usize].is_none() {
-                let inserted = self.insert_at(FlowId(slot), flow);
-                return inserted.map(|()| FlowId(slot)).inspect_err(|_| self.vacant.push(slot));
+        while let Some(place) = self.vacant.pop() {
+            if self.records[place as usize].is_vacant() {
+                let inserted = self.insert_at(FlowId(place), flow);
+                return inserted.map(|()| FlowId(place)).inspect_err(|_| self.vacant.push(place));
             }
         }
-        let next = FlowId(self.slots.len() as u32);
+        let next = FlowId(self.records.len() as u32);
         self.insert_at(next, flow).map(|()| next)
     }
 
     /// Adds a flow under a number that an earlier process gave it.
     ///
     /// # Errors
-    /// [`InsertError::Full`] if the number is past the table's end, [`InsertError::InUse`] if the
-    /// number or a key is taken; the table is as before.
+    /// [`InsertError::Full`] if the number is past the table's end, or the flow is IPv6 and there
+    /// is no room for more of these; [`InsertError::InUse`] if the number or a key is taken; the
+    /// table is as before.
     pub fn insert_at(&mut self, id: FlowId, flow: &Flow) -> Result<(), InsertError> {
-        let slot = id.0 as usize;
-        if slot >= self.capacity {
+        let place = id.0 as usize;
+        if place >= self.capacity.flows {
             return Err(InsertError::Full);
         }
-        if self.slots.get(slot).is_some_and(Option::is_some) {
+        if self.records.get(place).is_some_and(|record| !record.is_vacant()) {
             return Err(InsertError::InUse(id));
         }
         for key in [&flow.forward, &flow.reverse] {
@@ -199,15 +215,21 @@ impl FlowTable {
         if flow.forward == flow.reverse {
             return Err(InsertError::InUse(id));
         }
-        let record = self.pack(flow);
-        if slot >= self.slots.len() {
-            self.vacant.extend(self.slots.len() as u32..id.0);
-            self.slots.resize(slot + 1, None);
+        let is_ipv4 = flow.forward.tuple.is_ipv4() && flow.reverse.tuple.is_ipv4();
+        if !is_ipv4 && self.wide.len() >= self.capacity.ipv6_flows {
+            return Err(InsertError::Full);
         }
-        self.slots[slot] = Some(record);
+        let timeouts = self.intern(&flow.timeouts);
+        let record = Record::new(flow, timeouts, &mut self.wide);
+        if place >= self.records.len() {
+            self.vacant.extend(self.records.len() as u32..id.0);
+            self.records.resize(place + 1, Record::VACANT);
+        }
+        self.records[place] = record;
         self.len += 1;
-        self.index_key(&record.forward, id.0 << 1);
-        self.index_key(&record.reverse, id.0 << 1 | 1);
+        for direction in DIRECTIONS {
+            self.index_key(&PackedKey::from(flow.key(direction)), entry(id, direction));
+        }
         Ok(())
     }
 
@@ -215,18 +237,17 @@ impl FlowTable {
     #[must_use]
     pub fn find(&self, key: &FlowKey) -> Option<(FlowId, Direction)> {
         let packed = PackedKey::from(key);
-        let hash = self.hasher.hash_one(packed);
-        let found = self.index.find(hash, |&entry| {
-            self.slots[entry as usize >> 1].is_some_and(|record| *record.key(entry) == packed)
+        let found = self.index.find(self.hasher.hash_one(packed), |&entry| {
+            let (id, direction) = split(entry);
+            self.records[id.0 as usize].has_key(direction, &packed, &self.wide)
         })?;
-        let direction = if found & 1 == 0 { Direction::Forward } else { Direction::Reverse };
-        Some((FlowId(found >> 1), direction))
+        Some(split(*found))
     }
 
     /// A flow by its number.
     #[must_use]
     pub fn get(&self, id: FlowId) -> Option<Flow> {
-        self.slots.get(id.0 as usize)?.as_ref().map(|record| self.unpack(record))
+        self.unpack(self.records.get(id.0 as usize)?)
     }
 
     /// Notes that a flow was found right under `generation`, with these ways out.
@@ -237,10 +258,9 @@ impl FlowTable {
         forward_out: AdjacencyId,
         reverse_out: AdjacencyId,
     ) {
-        if let Some(Some(record)) = self.slots.get_mut(id.0 as usize) {
+        if let Some(record) = self.occupied(id) {
             record.generation = generation;
-            record.forward_out = forward_out;
-            record.reverse_out = reverse_out;
+            record.set_out(forward_out, reverse_out);
         }
     }
 
@@ -251,93 +271,92 @@ impl FlowTable {
         direction: Direction,
         flags: u8,
     ) -> Option<[u8; 2]> {
-        let record = self.slots.get_mut(id.0 as usize)?.as_mut()?;
-        record.tcp_flags[direction as usize] |= flags;
-        Some(record.tcp_flags)
+        Some(self.occupied(id)?.note_tcp_flags(direction, flags))
     }
 
     /// Takes a flow out.
     pub fn remove(&mut self, id: FlowId) -> Option<Flow> {
-        let record = self.slots.get_mut(id.0 as usize)?.take()?;
-        self.len -= 1;
-        self.vacant.push(id.0);
-        for (key, entry) in [(&record.forward, id.0 << 1), (&record.reverse, id.0 << 1 | 1)] {
-            let hash = self.hasher.hash_one(key);
-            if let Ok(found) = self.index.find_entry(hash, |&other| other == entry) {
+        let flow = self.get(id)?;
+        for direction in DIRECTIONS {
+            let hash = self.hasher.hash_one(PackedKey::from(flow.key(direction)));
+            if let Ok(found) = self.index.find_entry(hash, |&other| other == entry(id, direction)) {
                 found.remove();
             }
         }
-        Some(self.unpack(&record))
+        self.records[id.0 as usize].clear(&mut self.wide);
+        self.len -= 1;
+        self.vacant.push(id.0);
+        Some(flow)
     }
 
-    /// Number of slots that were ever used: flows are numbered below it.
+    /// Number of places that were ever used: flows are numbered below it.
     #[must_use]
     pub fn slots(&self) -> u32 {
-        self.slots.len() as u32
+        self.records.len() as u32
     }
 
     /// Every flow with its number.
     pub fn iter(&self) -> impl Iterator<Item = (FlowId, Flow)> {
-        self.slots
-            .iter()
-            .zip(0u32..)
-            .filter_map(|(slot, id)| slot.as_ref().map(|record| (FlowId(id), self.unpack(record))))
+        self.numbered().filter_map(|(id, record)| Some((id, self.unpack(record)?)))
     }
 
     /// The numbers of the flows with one end at `port`.
     pub fn on_port(&self, port: PortId) -> impl Iterator<Item = FlowId> {
-        self.slots.iter().zip(0u32..).filter_map(move |(slot, id)| {
-            let record = slot.as_ref()?;
-            (record.forward.port() == port || record.reverse.port() == port).then_some(FlowId(id))
+        self.numbered().filter_map(move |(id, record)| {
+            let on = |direction| Some(record.key(direction, &self.wide)?.port() == port);
+            (on(Direction::Forward)? || on(Direction::Reverse)?).then_some(id)
         })
+    }
+
+    fn numbered(&self) -> impl Iterator<Item = (FlowId, &Record)> {
+        self.records.iter().zip(0..).map(|(record, id)| (FlowId(id), record))
+    }
+
+    fn occupied(&mut self, id: FlowId) -> Option<&mut Record> {
+        self.records.get_mut(id.0 as usize).filter(|record| !record.is_vacant())
     }
 
     fn index_key(&mut self, key: &PackedKey, entry: u32) {
         let hash = self.hasher.hash_one(key);
-        let (slots, hasher) = (&self.slots, &self.hasher);
-        self.index.insert_unique(hash, entry, |&entry| {
-            slots[entry as usize >> 1].map_or(0, |record| hasher.hash_one(record.key(entry)))
+        let Self { index, records, wide, hasher, .. } = self;
+        index.insert_unique(hash, entry, |&entry| {
+            let (id, direction) = split(entry);
+            records[id.0 as usize].key(direction, wide).map_or(0, |key| hasher.hash_one(key))
         });
     }
 
-    fn pack(&mut self, flow: &Flow) -> Record {
-        let timeouts = self.timeouts.iter().position(|known| *known == flow.timeouts);
-        let timeouts = timeouts.unwrap_or_else(|| {
-            self.timeouts.push(flow.timeouts);
+    /// The place of a set of idle times among those that are known.
+    fn intern(&mut self, timeouts: &Timeouts) -> u16 {
+        let known = self.timeouts.iter().position(|known| known == timeouts);
+        known.unwrap_or_else(|| {
+            self.timeouts.push(*timeouts);
             self.timeouts.len() - 1
-        });
-        Record {
-            forward: PackedKey::from(&flow.forward),
-            reverse: PackedKey::from(&flow.reverse),
-            forward_out: flow.forward_out,
-            reverse_out: flow.reverse_out,
-            generation: flow.generation,
-            claims: flow.claims,
-            timeouts: timeouts as u16,
-            tcp_flags: [0; 2],
-            since: flow.since,
-        }
+        }) as u16
     }
 
-    fn unpack(&self, record: &Record) -> Flow {
-        Flow {
-            forward: record.forward.unpack(),
-            reverse: record.reverse.unpack(),
-            forward_out: record.forward_out,
-            reverse_out: record.reverse_out,
+    /// `None` of a vacant place.
+    fn unpack(&self, record: &Record) -> Option<Flow> {
+        Some(Flow {
+            forward: record.key(Direction::Forward, &self.wide)?.unpack(),
+            reverse: record.key(Direction::Reverse, &self.wide)?.unpack(),
+            forward_out: record.out(Direction::Forward),
+            reverse_out: record.out(Direction::Reverse),
             claims: record.claims,
             timeouts: self.timeouts[usize::from(record.timeouts)],
             generation: record.generation,
-            since: record.since,
-        }
+            since: record.since(),
+        })
     }
 }
 
-impl Record {
-    /// The key that an index entry stands for.
-    fn key(&self, entry: u32) -> &PackedKey {
-        if entry & 1 == 0 { &self.forward } else { &self.reverse }
-    }
+/// How the index names one direction of a flow.
+const fn entry(id: FlowId, direction: Direction) -> u32 {
+    id.0 << 1 | direction as u32
+}
+
+const fn split(entry: u32) -> (FlowId, Direction) {
+    let direction = if entry & 1 == 0 { Direction::Forward } else { Direction::Reverse };
+    (FlowId(entry >> 1), direction)
 }
 
 #[cfg(test)]
@@ -349,12 +368,14 @@ mod tests {
     use super::*;
     use crate::tuple::{Protocol, Tuple};
 
+    /// Every third is IPv6.
     fn key(port: u32, n: u16) -> FlowKey {
-        let tuple = Tuple {
-            protocol: Protocol::Tcp,
-            src: ([10, 0, 0, 1], n).into(),
-            dst: ([10, 0, 0, 2], 80).into(),
+        let (src, dst) = if n.is_multiple_of(3) {
+            (([0xfd00, 0, 0, 0, 0, 0, 0, 1], n).into(), ([0xfd00, 0, 0, 0, 0, 0, 0, 2], 80).into())
+        } else {
+            (([10, 0, 0, 1], n).into(), ([10, 0, 0, 2], 80).into())
         };
+        let tuple = Tuple { protocol: Protocol::Tcp, src, dst };
         FlowKey { port: PortId::new(port).unwrap(), tuple }
     }
 
@@ -367,7 +388,7 @@ mod tests {
             claims: Claims::default(),
             timeouts: Timeouts::default(),
             generation: Generation(3),
-            since: Time::from_secs(4),
+            since: Time::from_nanos(60 << 26),
         }
     }
 
@@ -378,7 +399,7 @@ mod tests {
 
     #[test]
     fn a_flow_comes_back_as_it_was_stored_and_is_found_by_either_key() {
-        let mut table = FlowTable::new(4, 1);
+        let mut table = FlowTable::new(Capacity::of_any(4), 1);
         let mut claims = Claims::default();
         assert!(claims.push(FunctionIx(2), Claim(77)) && claims.push(FunctionIx(0), Claim(5)));
         let udp = std::time::Duration::from_secs(7);
@@ -405,7 +426,7 @@ mod tests {
 
     #[test]
     fn a_refused_flow_leaves_the_table_as_it_was_and_the_next_one_fits() {
-        let mut table = FlowTable::new(3, 1);
+        let mut table = FlowTable::new(Capacity::of_any(3), 1);
         let first = table.insert(&nth(1)).unwrap();
         for refused in [flow(key(1, 1), key(2, 7)), flow(key(1, 7), key(2, 1))] {
             assert_eq!(table.insert(&refused), Err(InsertError::InUse(first)));
@@ -425,7 +446,7 @@ mod tests {
 
     #[test]
     fn a_number_from_before_is_kept_and_those_below_it_are_given_to_new_flows() {
-        let mut table = FlowTable::new(6, 1);
+        let mut table = FlowTable::new(Capacity::of_any(6), 1);
         assert_eq!(table.insert_at(FlowId(4), &nth(4)), Ok(()));
         assert_eq!(table.insert_at(FlowId(2), &nth(2)), Ok(()));
         assert_eq!(table.insert_at(FlowId(4), &nth(9)), Err(InsertError::InUse(FlowId(4))));
@@ -437,8 +458,30 @@ mod tests {
     }
 
     #[test]
+    fn ipv6_flows_have_a_limit_of_their_own() {
+        let mut table = FlowTable::new(Capacity { flows: 4, ipv6_flows: 1 }, 1);
+        let id = table.insert(&nth(3)).unwrap();
+        assert_eq!(table.insert(&nth(6)), Err(InsertError::Full));
+        table.insert(&nth(4)).unwrap();
+        assert_eq!(table.remove(id), Some(nth(3)));
+        let id = table.insert(&nth(6)).unwrap();
+        assert_eq!(table.get(id), Some(nth(6)));
+    }
+
+    #[test]
+    fn tcp_flags_of_the_two_directions_are_kept_apart() {
+        let mut table = FlowTable::new(Capacity::of_any(1), 1);
+        let id = table.insert(&nth(1)).unwrap();
+        assert_eq!(table.note_tcp_flags(id, Direction::Forward, 2), Some([2, 0]));
+        assert_eq!(table.note_tcp_flags(id, Direction::Reverse, 7), Some([2, 7]));
+        assert_eq!(table.note_tcp_flags(id, Direction::Forward, 1), Some([3, 7]));
+        table.remove(id);
+        assert_eq!(table.note_tcp_flags(id, Direction::Forward, 1), None);
+    }
+
+    #[test]
     fn flows_are_found_by_their_port() {
-        let mut table = FlowTable::new(4, 1);
+        let mut table = FlowTable::new(Capacity::of_any(4), 1);
         let there = table.insert(&flow(key(1, 1), key(2, 1))).unwrap();
         let back = table.insert(&flow(key(2, 2), key(3, 2))).unwrap();
         let both = table.insert(&flow(key(2, 3), key(2, 4))).unwrap();
@@ -471,7 +514,7 @@ mod tests {
         #[test]
         fn the_table_agrees_with_two_sorted_maps(steps in prop::collection::vec(any_step(), 0..300)) {
             const CAPACITY: usize = 12;
-            let mut table = FlowTable::new(CAPACITY, 1);
+            let mut table = FlowTable::new(Capacity::of_any(CAPACITY), 1);
             let mut flows = BTreeMap::<u32, Flow>::new();
             let taken = |flows: &BTreeMap<u32, Flow>, flow: &Flow| {
                 let keys = [flow.forward, flow.reverse];

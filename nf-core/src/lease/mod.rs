@@ -23,7 +23,7 @@ mod quarantine;
 mod tests;
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use ahash::RandomState;
@@ -319,6 +319,12 @@ impl PortLeases {
         self.range = range;
     }
 
+    /// What a lease is for; `None` of one that is not of this `PortLeases`.
+    #[must_use]
+    pub fn key(&self, lease: &PortLease) -> Option<LeaseKey> {
+        self.pools.get(lease.pool as usize).map(|pool| pool.key.unpack())
+    }
+
     /// How many leases there are.
     #[must_use]
     pub const fn live(&self) -> usize {
@@ -404,6 +410,28 @@ impl From<&LeaseKey> for PackedKey {
         bytes[4..20].copy_from_slice(&mapped(external));
         bytes[20..].copy_from_slice(&mapped(destination));
         Self(bytes)
+    }
+}
+
+impl PackedKey {
+    /// The key that was packed.
+    fn unpack(&self) -> LeaseKey {
+        let Self([protocol, families, port_high, port_low, addresses @ ..]) = self;
+        let address = |half: &[u8], is_ipv4: bool| {
+            let mut octets = [0; 16];
+            octets.copy_from_slice(half);
+            let ip = Ipv6Addr::from(octets);
+            let ipv4 = ip.to_ipv4_mapped().filter(|_| is_ipv4);
+            ipv4.map_or(IpAddr::V6(ip), IpAddr::V4)
+        };
+        let (external, destination) = addresses.split_at(16);
+        let port = u16::from_be_bytes([*port_high, *port_low]);
+        LeaseKey {
+            protocol: Protocol::from_number(*protocol)
+                .unwrap_or_else(|| unreachable!("packed from a protocol")),
+            external_ip: address(external, families & 1 != 0),
+            destination: SocketAddr::new(address(destination, families & 2 != 0), port),
+        }
     }
 }
 

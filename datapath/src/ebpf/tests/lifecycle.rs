@@ -134,7 +134,8 @@ fn another_table_size_keeps_the_entries() {
         ebpf.attach(port, "p0", HookWish::Tc).unwrap();
         drop(ebpf);
 
-        let larger = Options { flows: 10_000, ring_bytes: 1 << 21, ..bench.options() };
+        let larger =
+            Options { flows: 10_000, ipv6_flows: 10_000, ring_bytes: 1 << 21, ..bench.options() };
         let (mut ebpf, origin) = Ebpf::open(&larger).unwrap();
         assert_eq!(origin, Origin::Resized { lost: 0 });
         let expected: Vec<_> = (0..3000).map(|id| flow(port, id)).collect();
@@ -146,7 +147,7 @@ fn another_table_size_keeps_the_entries() {
         drop(ebpf);
 
         // Of 4,000 IPv6 entries 2,000 fit, of 8,000 IPv4 entries likewise.
-        let smaller = Options { flows: 1000, ..larger };
+        let smaller = Options { flows: 1000, ipv6_flows: 1000, ..larger };
         let (mut ebpf, origin) = Ebpf::open(&smaller).unwrap();
         assert_eq!(origin, Origin::Resized { lost: 8000 });
         assert_eq!(entries(&mut ebpf).len(), 4000);

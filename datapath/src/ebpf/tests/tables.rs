@@ -59,7 +59,8 @@ fn an_entry_that_still_waits_can_be_removed_and_read() {
 fn entries_that_do_not_fit_are_told_and_the_others_installed() {
     let Some(bench) = Bench::new("full") else { return };
     bench.inside(|| {
-        let (mut ebpf, _) = Ebpf::open(&Options { flows: 2, ..bench.options() }).unwrap();
+        let (mut ebpf, _) =
+            Ebpf::open(&Options { flows: 2, ipv6_flows: 2, ..bench.options() }).unwrap();
         let port = bench.ports[0];
         // Four IPv4 entries fit; of these, ids 1 2 4 5 7 8 10 are IPv4.
         for id in [1, 2, 4, 5, 7, 8] {

@@ -48,6 +48,7 @@ resources = "vpc/production.toml"
 datapath = "userspace"
 hook = "tc"
 flows = 5000
+ipv6_flows = 2000
 state_dir = "/run/hs"
 pin_dir = "/sys/fs/bpf/hs"
 worker_cpu = 3
@@ -121,6 +122,7 @@ fn only_the_files_own_path_starts_at_the_file() {
 fn every_key_with_one_value_can_be_a_variable() {
     let full = NodeConfig {
         api_socket: Some("/a".into()),
+        ipv6_flows: Some(NodeConfig::default().flows),
         worker_cpu: Some(1),
         seed: Some(1),
         ..NodeConfig::default()
@@ -207,6 +209,7 @@ fn flags_have_the_names_of_their_keys() {
         ("datapath", "ebpf"),
         ("hook", "xdp"),
         ("flows", "2048"),
+        ("ipv6_flows", "1024"),
         ("state_dir", "/s"),
         ("pin_dir", "/p"),
         ("worker_cpu", "1"),

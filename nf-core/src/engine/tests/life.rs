@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::engine::EngineConfig;
-use crate::flow::Phase;
 use crate::flow::wheel::Wheel;
+use crate::flow::{Capacity, Phase};
 use crate::packet::build;
 
 const CLIENT: &str = "10.0.1.10:4000";
@@ -184,7 +184,7 @@ fn traffic_that_only_user_space_carries_keeps_its_flow() {
 
 #[test]
 fn a_full_table_refuses_new_flows_and_keeps_the_old() {
-    let config = EngineConfig { flows: 3, adjacencies: 64, seed: 1 };
+    let config = EngineConfig { flows: Capacity::of_any(3), adjacencies: 64, seed: 1 };
     let mut w = World::with(config, false, DOCUMENT, no_functions);
     let frame = |n: u16| udp(&format!("10.0.1.10:{n}"), SERVER).macs(A, HOST).build();
     for n in 1..=3 {
@@ -203,7 +203,7 @@ fn a_full_table_refuses_new_flows_and_keeps_the_old() {
 
 #[test]
 fn a_full_adjacency_table_refuses_new_next_hops_and_keeps_the_old() {
-    let config = EngineConfig { flows: 64, adjacencies: 2, seed: 1 };
+    let config = EngineConfig { flows: Capacity::of_any(64), adjacencies: 2, seed: 1 };
     let mut w = World::with(config, false, DOCUMENT, no_functions);
     assert_eq!(w.send("a", udp(CLIENT, SERVER).macs(A, HOST).build()).len(), 1);
     w.send("a", udp(CLIENT, "10.0.2.9:1").macs(A, HOST).build());
