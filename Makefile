@@ -14,6 +14,8 @@ RUN_PACKAGES := iproute2 ethtool procps curl nginx-light iperf3 dnsutils iputils
 	python3 prometheus
 # The benchmark's peers, and instruments.
 BENCH_PACKAGES := nftables
+# What it found out.
+BENCH_DIR := target/bench
 # libFuzzer is C++.
 FUZZ_PACKAGES := g++
 # Making and running the container image without a daemon.
@@ -41,8 +43,10 @@ check: build-packages ## Format, lints, documentation
 fuzz: fuzz-packages ## Fuzz every parser, briefly; FUZZ_SECONDS=n for longer
 	fuzz/run.sh
 
-bench: build bench-packages run-packages ## Measure against peers, in namespaces of its own (root)
-	target/release/halfspace-loadtest bench
+bench: build bench-packages run-packages ## Measure against peers, in namespaces of its own (root); QUICK=1 for less
+	target/release/halfspace-loadtest bench --output $(BENCH_DIR)/results.json $(if $(QUICK),--quick)
+	target/release/halfspace-loadtest report --results $(BENCH_DIR)/results.json \
+		--html $(BENCH_DIR)/report.html --markdown docs/benchmarks.md
 
 image: build-packages image-packages ## The container image, from one static binary
 	images/build.sh

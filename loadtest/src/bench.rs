@@ -1,32 +1,38 @@
-//! `halfspace-loadtest bench`: Halfspace's NAT gateway against its peers, in interleaved rounds.
+//! `halfspace-loadtest bench`: Halfspace against its peers, scenario by scenario, in interleaved
+//! rounds; and `halfspace-loadtest report`, which makes pages of what was measured.
 //!
-//! All contenders are set up side by side, each on a stage of its own, and then take turns, so
-//! that what disturbs the machine for a while disturbs all. What counts is what arrives at the far
-//! end as it should; every flow is set up, and seen to pass, before it is measured.
+//! What counts is what arrives at the far end as it should. A contender that is not installed, or
+//! fails, is reported as missing with the reason, never as a zero.
 
-mod contender;
 mod core;
-mod halfspace;
+mod gateways;
 mod lane;
 mod machine;
-mod report;
+mod ratios;
+pub mod report;
+mod results;
+mod rounds;
+mod samples;
+mod scenario;
+mod scenarios;
 mod stats;
 mod topology;
+mod unit;
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use halfspace_testbed::{Interrupt, Requirement, Testbed, missing};
-use indicatif::{ProgressBar, ProgressStyle};
+use clap::builder::PossibleValuesParser;
+use halfspace_testbed::{Interrupt, Requirement, missing};
 
 use crate::error::Error;
-use crate::explain;
-use contender::Contender;
-use lane::Lane;
+use crate::output::Outcome;
 use machine::Machine;
-use report::{FLOW_COUNTS, Samples};
+use results::{Results, Settings};
+use rounds::Plan;
+use samples::Samples;
+use scenario::{Scenario, Turn};
 
 /// Without these nothing can be measured.
 const NEEDS: [Requirement; 4] = [
@@ -36,21 +42,27 @@ const NEEDS: [Requirement; 4] = [
     Requirement::Program("ethtool"),
 ];
 
+/// A quick run: rounds, and how long each contender is measured in each.
+const QUICK: (u32, Duration) = (3, Duration::from_millis(400));
+
 /// How to measure, and whom.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
+    /// Only these scenarios
+    #[arg(long, value_delimiter = ',', value_parser = scenario_names())]
+    only: Vec<String>,
+    /// Only these contenders
+    #[arg(long, value_delimiter = ',', value_parser = contender_names())]
+    contenders: Vec<String>,
     /// Rounds; medians are over these
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
     /// Seconds that each contender is measured in each round
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=600))]
     seconds: u32,
-    /// Three rounds of one second
+    /// Three rounds of 0.4 seconds, and fewer points on curves: under three minutes for all
     #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
     quick: bool,
-    /// Only these contenders
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Contender::ALL)]
-    contenders: Vec<Contender>,
     /// The `halfspace` binary [default: $HALFSPACE, or the one beside this program]
     #[arg(long)]
     halfspace: Option<PathBuf>,
@@ -60,120 +72,96 @@ pub struct Arguments {
     /// Print the results as JSON instead of tables
     #[arg(long)]
     json: bool,
-    /// Fail if a target is missed
+    /// Fail if a target is missed, or Halfspace itself could not be measured
     #[arg(long)]
     enforce: bool,
+}
+
+fn scenario_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(scenarios::ALL.iter().map(|scenario| scenario.name))
+}
+
+fn contender_names() -> PossibleValuesParser {
+    let entries = scenarios::ALL.iter().flat_map(|scenario| scenario.contenders);
+    PossibleValuesParser::new(entries.map(|entry| entry.name).collect::<BTreeSet<_>>())
 }
 
 /// Measures and reports.
 ///
 /// # Errors
 ///
-/// [`Error::Requirements`], [`Error::Nothing`], [`Error::Targets`], or what failed. A contender
-/// that fails is reported as missing and the others go on.
-pub fn run(arguments: &Arguments) -> Result<(), Error> {
+/// [`Error::Requirements`], [`Error::Nothing`], [`Error::Targets`], or what failed.
+pub fn run(arguments: &Arguments) -> Result<Outcome, Error> {
     let lacking: Vec<_> = missing(&NEEDS).iter().map(ToString::to_string).collect();
     if !lacking.is_empty() {
         return Err(Error::Requirements(lacking));
     }
     let interrupt = Interrupt::listen()
         .map_err(|source| Error::System { action: "listen for signals", source })?;
-    let options = halfspace::Options {
-        binary: binary(arguments)?,
-        flows: FLOW_COUNTS.into_iter().max().unwrap_or(1),
+    let halfspace = binary(arguments)?;
+    let (rounds, duration) = if arguments.quick {
+        QUICK
+    } else {
+        (arguments.rounds, Duration::from_secs(arguments.seconds.into()))
     };
-    let mut machine = Machine::look(&options.binary.to_string_lossy());
+    let plan = Plan {
+        rounds,
+        turn: Turn::new(duration, &interrupt),
+        quick: arguments.quick,
+        contenders: &arguments.contenders,
+        halfspace: &halfspace,
+    };
+    let scenarios: Vec<_> = scenarios::ALL.iter().filter(|it| arguments.wants(it)).collect();
+    let mut machine = Machine::look(&halfspace, programs(&scenarios));
     let mut samples = Samples::default();
-
-    let bed = Testbed::new("bench")?;
-    let mut lanes = BTreeMap::new();
-    for contender in Contender::ALL {
-        if !arguments.contenders.contains(&contender) {
-            samples.drop_out(contender, "not asked for".to_owned());
-        } else if !interrupt.is_raised() {
-            match Lane::set_up(contender, &bed, &FLOW_COUNTS, &options) {
-                Ok(lane) => {
-                    machine.notes.extend_from_slice(lane.notes());
-                    lanes.insert(contender, lane);
-                }
-                Err(error) => samples.drop_out(contender, explain(&error)),
-            }
+    for scenario in scenarios {
+        if !interrupt.is_raised() {
+            plan.run(scenario, &mut samples, &mut machine.tunings)?;
         }
     }
-    measure(arguments, lanes, &mut samples, &interrupt);
-    drop(bed);
     if interrupt.is_raised() {
         eprintln!("Interrupted: this is what was measured until then.");
     }
-    if samples.is_empty() {
+    if samples.is_empty() && !interrupt.is_raised() {
         return Err(Error::Nothing(samples.reasons()));
     }
-    report(arguments, &samples, machine)
+    let settings = Settings {
+        rounds,
+        seconds: duration.as_secs_f64(),
+        quick: arguments.quick,
+        interrupted: interrupt.is_raised(),
+    };
+    conclude(arguments, &samples.results(machine, settings))
 }
 
-fn measure(
-    arguments: &Arguments,
-    mut lanes: BTreeMap<Contender, Lane>,
-    samples: &mut Samples,
-    interrupt: &Interrupt,
-) {
-    let (rounds, seconds) =
-        if arguments.quick { (3, 1) } else { (arguments.rounds, arguments.seconds) };
-    let steps = u64::from(rounds) * (FLOW_COUNTS.len() * lanes.len()) as u64;
-    // Draws on the terminal only, if there is one.
-    let bar = ProgressBar::new(steps).with_style(
-        ProgressStyle::with_template("{bar:30} {pos}/{len} {eta:>4} left  {msg}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar()),
-    );
-    for round in 1..=rounds {
-        for flows in FLOW_COUNTS {
-            for contender in Contender::ALL {
-                let Some(lane) = lanes.get(&contender) else { continue };
-                if interrupt.is_raised() {
-                    bar.abandon_with_message("interrupted");
-                    return;
-                }
-                bar.set_message(format!("round {round}: {}, flows: {flows}", contender.title()));
-                match lane.round(flows, Duration::from_secs(seconds.into()), interrupt) {
-                    Ok(Some(sample)) => samples.add(contender, flows, sample),
-                    Ok(None) => {}
-                    Err(error) => {
-                        samples.drop_out(contender, explain(&error));
-                        lanes.remove(&contender);
-                    }
-                }
-                bar.inc(1);
-            }
-        }
-    }
-    bar.finish_and_clear();
-}
-
-fn report(arguments: &Arguments, samples: &Samples, machine: Machine) -> Result<(), Error> {
-    let results = samples.results(machine);
-    let json = serde_json::to_string_pretty(&results).map_err(|error| Error::System {
-        action: "write the results as JSON",
-        source: error.into(),
-    })?;
-    write(&arguments.output, &json)?;
+fn conclude(arguments: &Arguments, results: &Results) -> Result<Outcome, Error> {
+    let json = results.json()?;
+    report::write(&arguments.output, &format!("{json}\n"))?;
     if arguments.json {
         println!("{json}");
     } else {
-        println!("{}\nWritten to {}", samples.tables(), arguments.output.display());
+        println!("{}\nWritten to {}", report::terminal(results), arguments.output.display());
     }
-    let missed = samples.missed();
+    let missed = results.missed();
     if arguments.enforce && !missed.is_empty() {
         return Err(Error::Targets(missed));
     }
-    Ok(())
+    Ok(Outcome::of(Vec::new(), results.settings.interrupted))
 }
 
-fn write(path: &Path, json: &str) -> Result<(), Error> {
-    let failed = |action, source| Error::File { action, path: path.to_owned(), source };
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(|source| failed("make the directory of", source))?;
+impl Arguments {
+    fn wants(&self, scenario: &Scenario) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == scenario.name)
     }
-    fs::write(path, format!("{json}\n")).map_err(|source| failed("write", source))
+}
+
+/// The programs that scenarios need, on top of those that all do.
+fn programs(scenarios: &[&Scenario]) -> impl Iterator<Item = &'static str> {
+    let entries = scenarios.iter().flat_map(|scenario| scenario.contenders);
+    NEEDS.iter().chain(entries.flat_map(|entry| entry.needs)).filter_map(|need| match need {
+        Requirement::Program(name) => Some(*name),
+        Requirement::Root | Requirement::Bpf => None,
+    })
 }
 
 /// The flag, the environment, or what lies beside our own executable.

@@ -3,7 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::sink::Counters;
+use crate::environments::api::ApiError;
+use crate::frames::sink::Counters;
 
 /// Why something was not measured.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,56 @@ pub enum Error {
         .0.bad_checksum, .0.bad_marker, .0.bad_source
     )]
     Broken(Counters),
+    /// Load would leave the machine and nobody said that it may.
+    #[error(
+        "{what} is outside: this runs in the machine's own network, and that is not loopback. Run \
+         it inside a network namespace (ip netns exec), or say --allow-outside if load may go there"
+    )]
+    Outside {
+        /// The address or interface.
+        what: String,
+    },
+    /// The gateway's API could not be used.
+    #[error(transparent)]
+    Api(Box<ApiError>),
+    /// Options that do not go together.
+    #[error("{0}")]
+    Usage(String),
+    /// There is no such interface.
+    #[error("there is no interface {name} here")]
+    NoInterface {
+        /// Its name.
+        name: String,
+        /// Why it was not found.
+        source: io::Error,
+    },
+    /// A command that the user gave failed.
+    #[error("`{command}`: {why}")]
+    Command {
+        /// The command line.
+        command: String,
+        /// Why.
+        why: String,
+    },
+    /// Frames cannot be sent the way that was asked for.
+    #[error("{link}: {why}; --engine packet-socket works on any link")]
+    Unsendable {
+        /// The interface.
+        link: String,
+        /// What stands against it.
+        why: String,
+    },
+    /// The gateway's MAC address is not to be found.
+    #[error(
+        "nobody answers for {gateway} on {link}: give that interface an address of the gateway's \
+         network, or name the MAC address with --gateway-mac"
+    )]
+    Unresolved {
+        /// The gateway.
+        gateway: std::net::IpAddr,
+        /// The interface.
+        link: String,
+    },
     /// A contender is not there.
     #[error("{0}")]
     Missing(String),

@@ -4,17 +4,26 @@
 //! beside them.
 
 mod bench;
+mod capacity;
+mod connections;
+mod environments;
 mod error;
-mod frame;
-mod generator;
-mod relay;
-mod sink;
+mod frames;
+mod guard;
+mod histogram;
+mod output;
+mod packets;
+mod serve;
+mod soak;
+mod sockets;
+mod streams;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use error::Error;
+use output::Outcome;
 
 /// Loads a gateway and measures it, inside network namespaces that it makes and removes itself.
 #[derive(Debug, Parser)]
@@ -28,17 +37,50 @@ struct Arguments {
 enum Command {
     /// Measures Halfspace and its peers in turns, and prints the ratios.
     Bench(bench::Arguments),
+    /// Makes pages of what `bench` measured.
+    Report(bench::report::Arguments),
+    /// Measures how many connections a stateful gateway tracks, how fast it takes and removes them.
+    Capacity(capacity::Arguments),
+    /// Sends raw frames of many flows, and checks, counts and times them behind the gateway.
+    Packets(packets::Arguments),
+    /// Opens TCP connections, or sends requests on kept ones, and measures rates and latencies.
+    Connections(connections::Arguments),
+    /// Answers `connections` and `streams`: the far end, to be run behind the gateway.
+    Serve(serve::Arguments),
+    /// Sends bulk TCP streams or datagrams, and measures what arrives and what it costs.
+    Streams(streams::Arguments),
+    /// Attaches and detaches execution environments, and measures how fast a gateway follows.
+    Environments(environments::Arguments),
+    /// Loads a gateway with everything at once, and checks afterwards that it has let go of it all.
+    Soak(soak::Arguments),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Report(arguments) => bench::report::run(&arguments).map(|()| Outcome::Fine),
+        Command::Capacity(arguments) => capacity::run(&arguments),
+        Command::Packets(arguments) => packets::run(&arguments),
+        Command::Connections(arguments) => connections::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Streams(arguments) => streams::run(&arguments),
+        Command::Environments(arguments) => environments::run(&arguments),
+        Command::Soak(arguments) => soak::run(&arguments),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(outcome) => {
+            if let Outcome::Unverified(complaints) = &outcome {
+                eprintln!("halfspace-loadtest: {}", complaints.join("\n"));
+            }
+            outcome.exit_code()
+        }
         Err(error) => {
             eprintln!("halfspace-loadtest: {}", explain(&error));
-            ExitCode::FAILURE
+            match error {
+                // As clap ends.
+                Error::Usage(_) | Error::Outside { .. } => ExitCode::from(2),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

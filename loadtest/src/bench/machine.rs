@@ -1,13 +1,15 @@
 //! What a result was measured on: without it a figure says nothing.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The machine and the versions of what was measured on it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Machine {
     /// Kernel release.
     pub kernel: String,
@@ -20,30 +22,28 @@ pub struct Machine {
     /// When, UTC.
     pub date: String,
     /// Versions of the programs involved.
-    pub versions: BTreeMap<&'static str, String>,
+    pub versions: BTreeMap<String, String>,
     /// What was tuned, and what could not be.
-    pub notes: Vec<String>,
+    pub tunings: Vec<String>,
 }
 
 impl Machine {
-    /// Looks at this machine; `halfspace` is the contender's binary.
-    pub fn look(halfspace: &str) -> Self {
-        let versions = [
-            ("halfspace", first_line(halfspace, &["--version"])),
-            ("ip", first_line("ip", &["-V"])),
-            ("nft", first_line("nft", &["--version"])),
-        ];
+    /// Looks at this machine, and at the versions of Halfspace's binary and of the `programs` that
+    /// are there.
+    pub fn look(halfspace: &Path, programs: impl Iterator<Item = &'static str>) -> Self {
+        let ours = [("halfspace", halfspace.as_os_str())].into_iter();
+        let theirs = programs.map(|program| (program, OsStr::new(program)));
+        let versions = ours.chain(theirs);
         Self {
             kernel: read("/proc/sys/kernel/osrelease"),
             cpu: field(&read("/proc/cpuinfo"), "model name"),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             memory_mib: kib(&field(&read("/proc/meminfo"), "MemTotal")) / 1024,
-            date: first_line("date", &["-u", "+%FT%TZ"]).unwrap_or_default(),
+            date: date().unwrap_or_default(),
             versions: versions
-                .into_iter()
-                .filter_map(|(name, version)| Some((name, version?)))
+                .filter_map(|(name, program)| Some((name.to_owned(), version(program)?)))
                 .collect(),
-            notes: Vec::new(),
+            tunings: Vec::new(),
         }
     }
 }
@@ -65,11 +65,24 @@ fn kib(text: &str) -> u64 {
     text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
-/// What a program says on its first line; nothing if it is not there.
-fn first_line(program: &str, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(arguments).output().ok()?;
+/// Now, as ISO 8601 writes it.
+fn date() -> Option<String> {
+    let output = Command::new("date").args(["-u", "+%FT%TZ"]).output().ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// What a program says of its version, however it wants to be asked; nothing if it is not there.
+fn version(program: &OsStr) -> Option<String> {
+    ["--version", "-v", "-V"].into_iter().find_map(|flag| first_line(program, flag))
+}
+
+/// What a program says on its first line; nothing if it is not there, or has failed.
+fn first_line(program: impl AsRef<OsStr>, argument: &str) -> Option<String> {
+    let output = Command::new(program).arg(argument).stdin(Stdio::null()).output().ok()?;
     output.status.success().then_some(())?;
-    String::from_utf8_lossy(&output.stdout).lines().next().map(|line| line.trim().to_owned())
+    // nginx says it on standard error.
+    let said = [output.stdout, output.stderr].concat();
+    String::from_utf8_lossy(&said).lines().next().map(|line| line.trim().to_owned())
 }
 
 #[cfg(test)]
@@ -82,5 +95,13 @@ mod tests {
         assert_eq!(field(text, "model name"), "Some CPU @ 3 GHz");
         assert_eq!(kib(&field(text, "MemTotal")), 24);
         assert_eq!(field(text, "flags"), "unknown");
+    }
+
+    #[test]
+    fn versions_are_those_of_programs_that_are_there() {
+        let programs = ["sed", "no-such-program"].into_iter();
+        let machine = Machine::look(Path::new("/nonexistent/halfspace"), programs);
+        assert_eq!(machine.versions.keys().collect::<Vec<_>>(), ["sed"]);
+        assert!(machine.versions["sed"].contains("sed"), "{:?}", machine.versions);
     }
 }

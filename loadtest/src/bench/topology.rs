@@ -1,8 +1,8 @@
-//! The stage of one contender: generator, gateway and sink, each in a namespace of its own.
+//! Where frames are sent: hosts, one or two gateways, and the world, each in a namespace of its own.
 //!
 //! ```text
-//!   gen: port ──── inside :gw: outside ──── port :sink
-//!   10.1.0.0/16      10.1.0.1        203.0.113.1      203.0.113.2, before 198.51.100.0/24
+//!   hosts: port ──── inside :gateway: outside ──── port :world
+//!   10.1.0.0/16        10.1.0.1       203.0.113.1        203.0.113.2, before 198.51.100.0/24
 //! ```
 
 use std::net::Ipv4Addr;
@@ -10,73 +10,109 @@ use std::net::Ipv4Addr;
 use halfspace_testbed::{Namespace, Testbed};
 
 use crate::error::Error;
-use crate::frame::{MIN_FRAME, Plan};
+use crate::frames::Plan;
 
-/// The gateway's link towards the clients.
+/// A gateway's link towards the hosts.
 pub const INSIDE: &str = "inside";
-/// The gateway's link towards the servers.
+/// A gateway's link towards the world.
 pub const OUTSIDE: &str = "outside";
-/// The only link of the generator and of the sink.
+/// The only link of the hosts and of the world.
 pub const PORT: &str = "port";
 
-/// Where all clients are, on the inside link.
-pub const CLIENTS: &str = "10.1.0.0/16";
+/// Where all hosts are, on the inside link.
+pub const HOSTS: &str = "10.1.0.0/16";
 /// The gateway among them, at the address that a VPC's router has.
 pub const GATEWAY_INSIDE: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 /// The gateway on the outside link, a /24.
 pub const GATEWAY_OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
-/// Who is next on the way to the servers.
+/// Who is next on the way into the world.
 pub const NEXT_HOP: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
-/// Where the servers are, behind the next hop (TEST-NET-2, RFC 5737).
-pub const SERVERS: &str = "198.51.100.0/24";
+/// Where the world's addresses are, behind the next hop (TEST-NET-2, RFC 5737).
+pub const WORLD: &str = "198.51.100.0/24";
 
-const FIRST_CLIENT: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 128);
-const FIRST_SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+/// The first address that a host has. Half of the prefix is theirs, so that they never meet the
+/// addresses of subnets that only exist inside a gateway.
+pub const FIRST_HOST: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 128);
+/// The first address in the world.
+pub const FIRST_IN_WORLD: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 
 /// RFC 863: whoever should get such a frame by mistake discards it too.
 pub const SERVER_PORT: u16 = 9;
 
-/// Most clients that flows are spread over.
-const MOST_CLIENTS: u32 = 100;
-/// Most servers: behind a NAT with one address each can have 64,512 flows.
-const MOST_SERVERS: u32 = 4;
+/// Most addresses that flows come from.
+pub const MOST_CLIENTS: u32 = 120;
+/// Most addresses that flows go to: a NAT with one address has 64,512 ports toward each.
+const MOST_SERVERS: u32 = 32;
 
-/// The three namespaces and their links.
+/// The namespaces and their links.
 #[derive(Debug)]
 pub struct Topology {
-    /// Where the generator runs.
-    pub generator: Namespace,
-    /// Where the contender runs.
-    pub gateway: Namespace,
-    /// Where frames are counted.
-    pub sink: Namespace,
+    /// Behind the gateways.
+    pub hosts: Namespace,
+    /// From the hosts to the world.
+    pub gateways: Vec<Namespace>,
+    /// Before the gateways.
+    pub world: Namespace,
+}
+
+/// Which way frames go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From hosts to the world.
+    Outward,
+    /// From the world to one address of the gateway's.
+    Inward(Ipv4Addr),
 }
 
 impl Topology {
-    /// Lays it out. The gateway's links have no addresses yet: not every contender wants the
-    /// kernel to have any.
+    /// Lays it out with so many gateways in a row. Their links have no addresses yet: not every
+    /// contender wants the kernel to have any.
     ///
     /// # Errors
     ///
     /// [`Error::Testbed`].
-    pub fn lay(bed: &Testbed, contender: &str) -> Result<Self, Error> {
-        let names = ["gen", "gw", "sink"].map(|role| format!("{contender}-{role}"));
-        let [generator, gateway, sink]: [Namespace; 3] = bed
-            .namespaces(names)?
-            .try_into()
-            .map_err(|_| Error::Missing("namespaces".to_owned()))?;
-        bed.veths(&[
-            ((&gateway, INSIDE), (&generator, PORT)),
-            ((&gateway, OUTSIDE), (&sink, PORT)),
-        ])?;
-        // The ends answer ARP for whatever a gateway may ask for: all clients, but not the gateway
-        // itself, whose packets would look as if they came from the generator's own address.
-        generator.ip([
+    pub fn lay(bed: &Testbed, contender: &str, gateways: usize) -> Result<Self, Error> {
+        let contender = contender.replace('_', "-");
+        let hosts = bed.namespace(&format!("{contender}-hosts"))?;
+        let world = bed.namespace(&format!("{contender}-world"))?;
+        let gateways = bed.namespaces((1..=gateways).map(|n| format!("{contender}-gw{n}")))?;
+        let mut links = Vec::new();
+        let mut before = (&hosts, PORT);
+        for gateway in &gateways {
+            links.push(((gateway, INSIDE), before));
+            before = (gateway, OUTSIDE);
+        }
+        links.push((before, (&world, PORT)));
+        bed.veths(&links)?;
+        // The ends answer ARP for whatever a gateway may ask for: all hosts, but not the gateway
+        // itself, whose packets would look as if they came from the hosts' own address.
+        hosts.ip([
             format!("address add 10.1.0.5/16 dev {PORT}"),
-            "route add local 10.1.0.128/25 dev lo".to_owned(),
+            format!("route add local {FIRST_HOST}/25 dev lo"),
         ])?;
-        sink.ip([format!("address add {NEXT_HOP}/24 dev {PORT}")])?;
-        Ok(Self { generator, gateway, sink })
+        world.ip([format!("address add {NEXT_HOP}/24 dev {PORT}")])?;
+        Ok(Self { hosts, gateways, world })
+    }
+
+    /// The gateway that the hosts know.
+    pub fn gateway(&self) -> &Namespace {
+        &self.gateways[0]
+    }
+
+    /// Where frames come from.
+    pub fn source(&self, direction: Direction) -> &Namespace {
+        match direction {
+            Direction::Outward => &self.hosts,
+            Direction::Inward(_) => &self.world,
+        }
+    }
+
+    /// Where they end.
+    pub fn destination(&self, direction: Direction) -> &Namespace {
+        match direction {
+            Direction::Outward => &self.world,
+            Direction::Inward(_) => &self.hosts,
+        }
     }
 
     /// What to send to have `flows` flows.
@@ -84,17 +120,28 @@ impl Topology {
     /// # Errors
     ///
     /// [`Error::Testbed`].
-    pub fn plan(&self, flows: u32) -> Result<Plan, Error> {
+    pub fn plan(&self, direction: Direction, flows: u32) -> Result<Plan, Error> {
+        let source_mac = self.source(direction).link_mac(PORT)?;
+        let (first_client, servers, first_server, destination_mac) = match direction {
+            Direction::Outward => {
+                let mac = self.gateway().link_mac(INSIDE)?;
+                (FIRST_HOST, flows.min(MOST_SERVERS), FIRST_IN_WORLD, mac)
+            }
+            Direction::Inward(address) => {
+                let last = &self.gateways[self.gateways.len() - 1];
+                (FIRST_IN_WORLD, 1, address, last.link_mac(OUTSIDE)?)
+            }
+        };
         Ok(Plan {
             flows,
             clients: flows.min(MOST_CLIENTS),
-            first_client: FIRST_CLIENT,
-            servers: flows.min(MOST_SERVERS),
-            first_server: FIRST_SERVER,
+            first_client: first_client.into(),
+            servers,
+            first_server: first_server.into(),
             server_port: SERVER_PORT,
-            frame_size: MIN_FRAME,
-            source_mac: self.generator.link_mac(PORT)?,
-            destination_mac: self.gateway.link_mac(INSIDE)?,
+            source_mac,
+            destination_mac,
+            ..Plan::default()
         })
     }
 }

@@ -1,0 +1,179 @@
+//! Halfspace as a contender: its configuration, its process, and waiting until it is ready.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use halfspace_testbed::{Namespace, Process, http};
+
+use super::documents;
+use super::{Gateway, exactly};
+use crate::bench::scenario::Site;
+use crate::bench::topology::{INSIDE, OUTSIDE, Topology};
+use crate::error::Error;
+
+/// Where the process serves `/readyz`, in a namespace of its own.
+const STATUS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
+
+/// How long it may take to become ready.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long it may take to give back the memory of its tables.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// As many flows as there is room for unless somebody asks for more.
+pub const DEFAULT_FLOWS: u32 = 262_144;
+
+/// Where the fast path is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// XDP, in the driver.
+    Xdp,
+    /// tc ingress.
+    Tc,
+}
+
+/// A gateway to start.
+#[derive(Clone, Copy, Debug)]
+pub struct Instance<'a> {
+    /// Its name among those of the scenario.
+    pub name: &'a str,
+    /// Where its programs are attached.
+    pub hook: Hook,
+    /// Most flows at a time.
+    pub flows: u32,
+    /// The resource document.
+    pub document: &'a str,
+}
+
+/// A running `halfspace run`. Dropping it ends it and unpins its maps.
+#[derive(Debug)]
+pub struct Halfspace {
+    process: Process,
+    binary: PathBuf,
+    configuration: PathBuf,
+    pins: PathBuf,
+}
+
+impl Halfspace {
+    /// Starts one in the topology's gateway and waits until it is ready.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] if there is no such binary, [`Error::Testbed`] with the process's own
+    /// words if it does not become ready.
+    pub fn start(
+        site: Site<'_>,
+        topology: &Topology,
+        instance: Instance<'_>,
+    ) -> Result<Self, Error> {
+        let binary = site.halfspace;
+        if !binary.is_file() {
+            return Err(Error::Missing(format!(
+                "there is no {}: build it, or name another with --halfspace",
+                binary.display()
+            )));
+        }
+        let gateway = topology.gateway();
+        if instance.hook == Hook::Tc {
+            // A veth without an XDP program takes redirected frames only through its NAPI poll.
+            gateway.offload(INSIDE, [("gro", true)])?;
+            gateway.offload(OUTSIDE, [("gro", true)])?;
+        }
+        // Several instances run at the same time: each pins its maps in a directory of its own.
+        let pins = site.bed.bpffs()?.join(instance.name);
+        let configuration = configure(site.bed.dir(), &pins, instance)?;
+        let mut command = gateway.command(binary);
+        command.arg("run").arg("--config").arg(&configuration);
+        // Whatever is set for another gateway on this machine is not meant for this one.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("HALFSPACE_") {
+                command.env_remove(name);
+            }
+        }
+        let mut process = gateway.spawn_command(command)?;
+        process.wait_ready(START_LIMIT, || {
+            http::get(gateway, STATUS, "/readyz").is_ok_and(|response| response.status == 200)
+        })?;
+        Ok(Self { process, binary: binary.to_owned(), configuration, pins })
+    }
+
+    /// Attaches the link towards the hosts as an execution environment.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Testbed`] with what the command said.
+    pub fn attach_environment(&self, gateway: &Namespace, bridge: &str) -> Result<(), Error> {
+        let mut command = gateway.command(&self.binary);
+        command.args(["env", "attach", "--bridge", bridge, "--port", INSIDE, "--config"]);
+        command.arg(&self.configuration);
+        gateway.spawn_command(command)?.success(START_LIMIT)?;
+        Ok(())
+    }
+}
+
+impl Drop for Halfspace {
+    fn drop(&mut self) {
+        // It leaves its pins for a successor, and would leave hundreds of megabytes with them. If
+        // they cannot be removed now, they go with the testbed.
+        let _ = self.process.stop(STOP_LIMIT);
+        let _ = fs::remove_dir_all(&self.pins);
+    }
+}
+
+/// A NAT gateway with one Elastic IP address.
+///
+/// # Errors
+///
+/// As [`Halfspace::start`].
+pub fn nat(
+    site: Site<'_>,
+    topology: &Topology,
+    name: &str,
+    hook: Hook,
+    flows: u32,
+) -> Result<Gateway, Error> {
+    let document = &documents::nat();
+    let process = Halfspace::start(site, topology, Instance { name, hook, flows, document })?;
+    Ok(Gateway::halfspace(exactly(documents::NAT), process))
+}
+
+/// Writes both configuration files into a directory of their own; the path of the first.
+fn configure(dir: &Path, pins: &Path, instance: Instance<'_>) -> Result<PathBuf, Error> {
+    let dir = dir.join(instance.name);
+    fs::create_dir_all(&dir).map_err(|source| Error::File {
+        action: "make the directory",
+        path: dir.clone(),
+        source,
+    })?;
+    write(&dir.join("resources.toml"), instance.document)?;
+    let gateway = dir.join("gateway.toml");
+    let hook = match instance.hook {
+        Hook::Xdp => "xdp",
+        Hook::Tc => "tc",
+    };
+    let (flows, dir, pins) = (instance.flows, dir.display(), pins.display());
+    write(
+        &gateway,
+        &format!(
+            r#"resources = "resources.toml"
+datapath = "ebpf"
+hook = "{hook}"
+flows = {flows}
+state_dir = "{dir}"
+pin_dir = "{pins}"
+metrics_listen = "{STATUS}"
+"#
+        ),
+    )?;
+    Ok(gateway)
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    fs::write(path, text).map_err(|source| Error::File {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    })
+}

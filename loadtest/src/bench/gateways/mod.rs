@@ -1,0 +1,61 @@
+//! The gateways that contenders stand for, each set up in a namespace of a [`Topology`].
+
+pub mod documents;
+pub mod halfspace;
+pub mod kernel;
+
+use std::net::Ipv4Addr;
+
+use self::halfspace::Halfspace;
+use super::topology::{FIRST_IN_WORLD, GATEWAY_INSIDE, INSIDE, OUTSIDE, Topology};
+use crate::error::Error;
+use crate::frames::relay::Relay;
+use crate::frames::sink::Sources;
+
+/// A gateway that is ready for traffic; dropping it stops whatever of ours keeps it going.
+#[derive(Debug)]
+pub struct Gateway {
+    /// From which addresses its frames must come.
+    pub sources: Sources,
+    /// What was tuned, and what could not be.
+    pub notes: Vec<String>,
+    _relay: Option<Relay>,
+    _halfspace: Option<Halfspace>,
+}
+
+impl Gateway {
+    /// The kernel itself, which needs nothing of ours to go on.
+    pub fn kernel(sources: Sources, notes: Vec<String>) -> Self {
+        Self { sources, notes, _relay: None, _halfspace: None }
+    }
+
+    /// A process of Halfspace's.
+    pub fn halfspace(sources: Sources, process: Halfspace) -> Self {
+        Self { sources, notes: Vec::new(), _relay: None, _halfspace: Some(process) }
+    }
+
+    /// No gateway: whatever comes in leaves by the other side.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Bpf`], [`Error::Testbed`].
+    pub fn relay(topology: &Topology) -> Result<Self, Error> {
+        let relay = Relay::attach(topology.gateway(), INSIDE, OUTSIDE)?;
+        Ok(Self { _relay: Some(relay), ..Self::kernel(hosts(), Vec::new()) })
+    }
+}
+
+/// Behind a gateway without NAT the hosts' addresses are seen.
+pub fn hosts() -> Sources {
+    Sources { address: GATEWAY_INSIDE.into(), length: 16 }
+}
+
+/// Behind a load balancer that keeps its clients' addresses those are seen.
+pub fn world() -> Sources {
+    Sources { address: FIRST_IN_WORLD.into(), length: 24 }
+}
+
+/// Behind a NAT its own address is seen.
+pub fn exactly(address: Ipv4Addr) -> Sources {
+    Sources { address: address.into(), length: 32 }
+}

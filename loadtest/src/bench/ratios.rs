@@ -1,0 +1,230 @@
+//! Every figure that has a target: what it is made of, and what it should be. The one place for
+//! them; the scenarios only measure.
+
+use serde::{Deserialize, Serialize};
+
+use super::scenario::{Entry, Measure, Step};
+use super::scenarios;
+use super::unit::Unit;
+
+/// A ratio of two medians, or a single median, and what it should be.
+#[derive(Clone, Copy, Debug)]
+pub struct Ratio {
+    /// Its name in results.
+    pub name: &'static str,
+    /// What is divided.
+    pub over: Series,
+    /// By what; by nothing if the figure itself has the target.
+    pub under: Option<Series>,
+    /// What it should be.
+    pub target: Target,
+    /// Why the target is missed, for the report: the profile in a sentence or two, and what was
+    /// tried. Shown only while it is missed.
+    pub why: Option<&'static str>,
+}
+
+/// One contender's figure of one measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Series {
+    /// Of which measure.
+    pub measure: &'static str,
+    /// Whose.
+    pub contender: &'static str,
+}
+
+/// What a figure should be.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// That much or more.
+    AtLeast(f64),
+    /// That much or less.
+    AtMost(f64),
+    /// Less than that.
+    Below(f64),
+}
+
+impl Target {
+    /// Whether a figure is what it should be.
+    pub fn is_met_by(self, value: f64) -> bool {
+        match self {
+            Self::AtLeast(least) => value >= least,
+            Self::AtMost(most) => value <= most,
+            Self::Below(limit) => value < limit,
+        }
+    }
+
+    /// As people write it: `≥ 0.85`.
+    pub fn words(self) -> String {
+        match self {
+            Self::AtLeast(value) => format!("≥ {value}"),
+            Self::AtMost(value) => format!("≤ {value}"),
+            Self::Below(value) => format!("< {value}"),
+        }
+    }
+}
+
+/// What became of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The figure is what it should be.
+    Met,
+    /// It is not.
+    Missed,
+    /// There is none, because Halfspace itself failed. That is a miss.
+    Failed,
+    /// There is none, because somebody else is missing.
+    Missing,
+    /// It was not asked for, or the run was interrupted.
+    NotRun,
+}
+
+impl Verdict {
+    /// Whether a run under `--enforce` fails for it.
+    pub fn is_miss(self) -> bool {
+        matches!(self, Self::Missed | Self::Failed)
+    }
+
+    /// For tables.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Met => "met",
+            Self::Missed => "missed",
+            Self::Failed => "failed",
+            Self::Missing => "missing",
+            Self::NotRun => "not run",
+        }
+    }
+}
+
+/// All of them, in the order of reports.
+pub const RATIOS: &[Ratio] = {
+    use Target::AtLeast;
+
+    &[
+        ratio("nat_1_xdp_vs_raw", ("nat_1", "halfspace_xdp"), ("nat_1", "raw"), AtLeast(0.85)),
+        ratio("nat_1_xdp_vs_nft", ("nat_1", "halfspace_xdp"), ("nat_1", "nft"), AtLeast(4.0)),
+        ratio("nat_50k_xdp_vs_raw", ("nat_50k", "halfspace_xdp"), ("nat_50k", "raw"), AtLeast(0.5)),
+        ratio("nat_50k_xdp_vs_nft", ("nat_50k", "halfspace_xdp"), ("nat_50k", "nft"), AtLeast(3.0)),
+        ratio(
+            "nat_1m_xdp_vs_own_50k",
+            ("nat_1m", "halfspace_xdp"),
+            ("nat_50k", "halfspace_xdp"),
+            AtLeast(0.8),
+        ),
+        ratio("nat_1_tc_vs_nft", ("nat_1", "halfspace_tc"), ("nat_1", "nft"), AtLeast(1.7)),
+        ratio("nat_50k_tc_vs_nft", ("nat_50k", "halfspace_tc"), ("nat_50k", "nft"), AtLeast(1.8)),
+        ratio("chain_xdp_vs_own_nat", ("chain", "chain_xdp"), ("chain", "nat_xdp"), AtLeast(0.95)),
+        ratio("chain_tc_vs_own_nat", ("chain", "chain_tc"), ("chain", "nat_tc"), AtLeast(0.95)),
+        // The slower hook of the two: a target that only XDP met would say little for tc.
+        ratio(
+            "chain_vs_nft_two_hops",
+            ("chain", "chain_tc"),
+            ("chain", "nft_two_hops"),
+            AtLeast(2.0),
+        ),
+        ratio("nlb_udp_vs_own_nat", ("nlb_udp", "nlb_xdp"), ("nlb_udp", "nat_xdp"), AtLeast(0.95)),
+        ratio(
+            "new_flows_vs_nft",
+            ("new_flows", "halfspace_xdp"),
+            ("new_flows", "nft"),
+            AtLeast(2.0),
+        ),
+        ratio(
+            "new_flows_per_cpu_vs_nft",
+            ("new_flows_per_cpu", "halfspace_xdp"),
+            ("new_flows_per_cpu", "nft"),
+            AtLeast(1.2),
+        ),
+    ]
+};
+
+const fn ratio(
+    name: &'static str,
+    over: (&'static str, &'static str),
+    under: (&'static str, &'static str),
+    target: Target,
+) -> Ratio {
+    Ratio { name, over: series(over), under: Some(series(under)), target, why: None }
+}
+
+const fn series((measure, contender): (&'static str, &'static str)) -> Series {
+    Series { measure, contender }
+}
+
+impl Ratio {
+    /// The figures that it is made of.
+    pub fn series(&self) -> impl Iterator<Item = Series> {
+        [Some(self.over), self.under].into_iter().flatten()
+    }
+
+    /// What it is counted in.
+    pub fn unit(&self) -> Unit {
+        match (self.under, self.over.find()) {
+            (None, Some(found)) => found.measure.unit,
+            _ => Unit::Ratio,
+        }
+    }
+}
+
+/// What a [`Series`] names.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    /// The step that yields it.
+    pub step: &'static Step,
+    /// What is measured.
+    pub measure: &'static Measure,
+    /// Who.
+    pub entry: &'static Entry,
+}
+
+impl Series {
+    /// Looks it up among all scenarios.
+    pub fn find(self) -> Option<Found> {
+        scenarios::ALL.iter().find_map(|scenario| {
+            let step = scenario
+                .steps
+                .iter()
+                .find(|step| step.measures.iter().any(|it| it.name == self.measure))?;
+            let measure = step.measures.iter().find(|it| it.name == self.measure)?;
+            let entry = scenario.contender(self.contender)?;
+            entry.steps.contains(&step.name).then_some(Found { step, measure, entry })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::bench::scenario::Origin;
+
+    #[test]
+    fn every_ratio_is_of_figures_that_a_scenario_yields() {
+        let mut names = BTreeSet::new();
+        for ratio in RATIOS {
+            assert!(names.insert(ratio.name), "{} is there twice", ratio.name);
+            for series in ratio.series() {
+                assert!(series.find().is_some(), "{}: {series:?}", ratio.name);
+            }
+            // Else its failure would be nobody's fault.
+            let ours = ratio.series().filter_map(Series::find);
+            let ours = ours.filter(|found| found.entry.origin == Origin::Ours);
+            assert!(ours.count() > 0, "{} has nothing of ours", ratio.name);
+        }
+    }
+
+    #[test]
+    fn a_target_is_met_at_its_limit_unless_it_says_below() {
+        assert!(Target::AtLeast(2.0).is_met_by(2.0) && !Target::AtLeast(2.0).is_met_by(1.999));
+        assert!(Target::AtMost(2.0).is_met_by(2.0) && !Target::AtMost(2.0).is_met_by(2.001));
+        assert!(Target::Below(2.0).is_met_by(1.999) && !Target::Below(2.0).is_met_by(2.0));
+        assert_eq!(Target::AtLeast(0.85).words(), "≥ 0.85");
+        assert_eq!(
+            serde_json::to_value(Target::Below(2.0)).unwrap(),
+            serde_json::json!({ "below": 2.0 })
+        );
+    }
+}
