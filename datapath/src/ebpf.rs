@@ -28,6 +28,7 @@ mod tests;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aya::maps::{MapData, RingBuf};
 use aya::programs::ProgramError;
@@ -139,7 +140,7 @@ impl OpenError {
 pub struct Ebpf {
     tables: Tables,
     ring: RingBuf<MapData>,
-    links: Links,
+    links: Linker,
     /// Ports that this process has attached, against those an earlier one left.
     attached: Vec<PortId>,
     cpus: usize,
@@ -147,7 +148,35 @@ pub struct Ebpf {
 
 impl std::fmt::Debug for Ebpf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ebpf").field("ports", &self.links.ports()).finish_non_exhaustive()
+        f.debug_struct("Ebpf").field("ports", &self.ports()).finish_non_exhaustive()
+    }
+}
+
+/// Makes and removes the links of ports on any thread. The kernel takes many milliseconds for each:
+/// it waits until no CPU uses what was there before.
+#[derive(Clone, Debug)]
+pub struct Linker(Arc<Mutex<Links>>);
+
+impl Linker {
+    /// Makes a port's links, as [`Ebpf::attach`] would; that finds them made then, and is quick.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachError`].
+    pub fn link(&self, port: PortId, name: &str, wish: HookWish) -> Result<Attached, AttachError> {
+        self.links().attach(port, name, wish)
+    }
+
+    /// Removes the links of a port that [`Ebpf::let_go`] was called for.
+    pub fn unlink(&self, port: PortId) {
+        if let Err(error) = self.links().detach(port) {
+            tracing::warn!(%port, %error, "could not remove a port's links");
+        }
+    }
+
+    fn links(&self) -> MutexGuard<'_, Links> {
+        // Whoever panicked with the lock held has noted no link that is not there.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -174,6 +203,7 @@ impl Ebpf {
         for port in links.ports().into_iter().filter(|&port| links.takes_xdp(port)) {
             tables.set_takes_xdp(port, true).map_err(OpenError::maps("update"))?;
         }
+        let links = Linker(Arc::new(Mutex::new(links)));
         let cpus = aya::util::nr_cpus()
             .map_err(|(_, error)| OpenError::Maps { action: "count the CPUs of", error })?;
         Ok((Self { tables, ring, links, attached: Vec::new(), cpus }, origin))
@@ -195,7 +225,7 @@ impl Ebpf {
         name: &str,
         wish: HookWish,
     ) -> Result<Attached, AttachError> {
-        let attached = self.links.attach(port, name, wish)?;
+        let attached = self.links.link(port, name, wish)?;
         self.follow_xdp(port).map_err(|error| AttachError::System {
             name: name.to_owned(),
             action: "update its adjacencies",
@@ -209,21 +239,33 @@ impl Ebpf {
 
     /// See [`crate::Datapath::detach`].
     pub fn detach(&mut self, port: PortId) {
+        self.let_go(port);
+        self.links.unlink(port);
+    }
+
+    /// See [`crate::Datapath::let_go`].
+    pub fn let_go(&mut self, port: PortId) {
         self.attached.retain(|&other| other != port);
-        let result = self.links.detach(port).and(self.follow_xdp(port));
-        if let Err(error) = result {
-            tracing::warn!(%port, %error, "could not detach a port");
+        if let Err(error) = self.tables.set_takes_xdp(port, false) {
+            tracing::warn!(%port, %error, "could not update the adjacencies of a port that goes");
         }
+    }
+
+    /// See [`crate::Datapath::linker`].
+    #[must_use]
+    pub fn linker(&self) -> Linker {
+        self.links.clone()
     }
 
     /// Ports with links, those that an earlier process left included.
     #[must_use]
     pub fn ports(&self) -> Vec<PortId> {
-        self.links.ports()
+        self.links.links().ports()
     }
 
     fn follow_xdp(&mut self, port: PortId) -> io::Result<()> {
-        self.tables.set_takes_xdp(port, self.links.takes_xdp(port))
+        let takes_xdp = self.links.links().takes_xdp(port);
+        self.tables.set_takes_xdp(port, takes_xdp)
     }
 
     /// See [`crate::Datapath::recover`].
@@ -241,7 +283,7 @@ impl Ebpf {
 
     /// See [`crate::Datapath::finish_recovery`].
     pub fn finish_recovery(&mut self) {
-        for port in self.links.ports() {
+        for port in self.ports() {
             if !self.attached.contains(&port) {
                 self.detach(port);
             }
@@ -311,9 +353,10 @@ impl Ebpf {
     ///
     /// The first of what could not be removed; the rest is.
     pub fn uninstall(self) -> io::Result<()> {
-        let (dir, links) = self.links.uninstall();
-        let maps = maps::unpin(&dir);
-        links.and(maps).and(dir.remove_itself())
+        let mut links = self.links.links();
+        let detached = links.detach_all();
+        let maps = maps::unpin(links.dir());
+        detached.and(maps).and(links.dir().remove_itself())
     }
 }
 

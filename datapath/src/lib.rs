@@ -297,6 +297,29 @@ pub enum AttachError {
     },
 }
 
+/// Makes and removes what ports need in the kernel, on any thread: there it takes longer than
+/// packets should wait. A packet socket is made at once, by [`Datapath::attach`].
+#[derive(Clone, Debug)]
+pub struct Linker(Option<ebpf::Linker>);
+
+impl Linker {
+    /// Does beforehand what [`Datapath::attach`] would take long for.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachError`].
+    pub fn link(&self, port: PortId, name: &str, wish: HookWish) -> Result<(), AttachError> {
+        self.0.as_ref().map_or(Ok(()), |linker| linker.link(port, name, wish).map(drop))
+    }
+
+    /// Does what is left to do after [`Datapath::let_go`].
+    pub fn unlink(&self, port: PortId) {
+        if let Some(linker) = &self.0 {
+            linker.unlink(port);
+        }
+    }
+}
+
 /// A data path of either kind.
 #[derive(Debug)]
 pub enum Datapath {
@@ -369,6 +392,23 @@ impl Datapath {
         match self {
             Self::Ebpf(ebpf) => ebpf.detach(port),
             Self::Userspace(userspace) => userspace.detach(port),
+        }
+    }
+
+    /// Stops serving a port, but leaves its links for [`Linker::unlink`] to remove.
+    pub fn let_go(&mut self, port: PortId) {
+        match self {
+            Self::Ebpf(ebpf) => ebpf.let_go(port),
+            Self::Userspace(userspace) => userspace.detach(port),
+        }
+    }
+
+    /// Makes and removes links where no packet waits for it.
+    #[must_use]
+    pub fn linker(&self) -> Linker {
+        match self {
+            Self::Ebpf(ebpf) => Linker(Some(ebpf.linker())),
+            Self::Userspace(_) => Linker(None),
         }
     }
 

@@ -16,12 +16,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ::datapath::{AttachError, Attached, HookWish};
+use ::datapath::{AttachError, Attached, HookWish, Linker};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use nf_core::engine::EnvironmentError;
 use nf_core::id::PortId;
-use nf_core::time::Time;
 use nf_core::vpc::Snapshot;
 
 pub use id::{EnvironmentId, MalformedId};
@@ -107,6 +106,10 @@ enum State {
 pub struct Environments {
     directory: PathBuf,
     config: Arc<NodeConfig>,
+    linker: Linker,
+    /// Held while one is being attached or detached: the kernel changes links one by one anyway,
+    /// and nobody removes those of an interface that another has just come to.
+    linking: tokio::sync::Mutex<()>,
     slots: DashMap<EnvironmentId, Slot>,
     lost: AtomicU64,
 }
@@ -114,10 +117,12 @@ pub struct Environments {
 impl Environments {
     /// None yet; records go to `environments` in the state directory.
     #[must_use]
-    pub fn new(config: Arc<NodeConfig>) -> Self {
+    pub fn new(config: Arc<NodeConfig>, linker: Linker) -> Self {
         Self {
             directory: config.state_dir.join("environments"),
             config,
+            linker,
+            linking: tokio::sync::Mutex::default(),
             slots: DashMap::new(),
             lost: AtomicU64::new(0),
         }
@@ -192,8 +197,7 @@ impl Environments {
         let record = Record::new(id.clone(), &bridge, &link);
         let directory = self.directory.clone();
         if let Err(error) = blocking(move || record.write(&directory)).await {
-            let port = link.id;
-            worker.call(move |worker, now| detach(worker, now, port)).await?;
+            self.detach_on(worker, link.id).await?;
             return Err(self.record_error("write", &id, error));
         }
         tracing::info!(
@@ -213,8 +217,7 @@ impl Environments {
     pub async fn detach(&self, worker: &worker::Handle, id: &EnvironmentId) -> Result<(), Error> {
         let taken = self.take(id)?;
         if let Some(State::Attached { link, .. }) = &taken.state {
-            let port = link.id;
-            worker.call(move |worker, now| detach(worker, now, port)).await?;
+            self.detach_on(worker, link.id).await?;
         }
         let (directory, of) = (self.directory.clone(), id.clone());
         let removed = blocking(move || record::remove(&directory, &of)).await;
@@ -262,8 +265,7 @@ impl Environments {
                 if found.as_ref().is_some_and(|now| now.same_port(link)) {
                     continue;
                 }
-                let port = link.id;
-                worker.call(move |worker, now| detach(worker, now, port)).await?;
+                self.detach_on(worker, link.id).await?;
             }
             let same = |link: &Link| taken.state.as_ref().is_some_and(|was| was.is_of(link));
             let Some(link) = found.filter(same) else {
@@ -342,6 +344,7 @@ impl Environments {
             .collect()
     }
 
+    /// Attaches in three steps, of which the second, which takes longest, keeps no packet waiting.
     async fn attach_on(
         &self,
         worker: &worker::Handle,
@@ -349,9 +352,51 @@ impl Environments {
         bridge: &str,
         link: &Link,
     ) -> Result<Attached, Error> {
-        let (id, bridge, link) = (id.clone(), Box::<str>::from(bridge), link.clone());
-        let hook = hook_wish(&self.config, &link.name);
-        worker.call(move |worker, _| attach(worker, &id, &bridge, &link, hook)).await?
+        let _alone = self.linking.lock().await;
+        let (id, bridge, info) = (id.clone(), Box::<str>::from(bridge), link.port_info());
+        let known = move |Worker { engine, datapath }: &mut Worker, _| {
+            engine.attach_environment(id.as_str(), &bridge, info, datapath.fast_path())
+        };
+        worker.call(known).await??;
+        let (linker, hook) = (self.linker.clone(), hook_wish(&self.config, &link.name));
+        let (port, name) = (link.id, link.name.clone());
+        let made = blocking(move || Ok(linker.link(port, &name, hook))).await;
+        let name = link.name.clone();
+        let attach = move |worker: &mut Worker, now| {
+            let attached = made
+                .map_err(Error::Links)
+                .and_then(|made| Ok(made?))
+                .and_then(|()| Ok(worker.datapath.attach(port, &name, hook)?));
+            if attached.is_err() {
+                worker.engine.remove_port(now, port, worker.datapath.fast_path());
+            }
+            attached
+        };
+        let attached = worker.call(attach).await?;
+        if attached.is_err() {
+            self.unlink(link.id).await?;
+        }
+        attached
+    }
+
+    /// Detaches; the links go where no packet waits for it.
+    async fn detach_on(&self, worker: &worker::Handle, port: PortId) -> Result<(), Error> {
+        let _alone = self.linking.lock().await;
+        let let_go = move |Worker { engine, datapath }: &mut Worker, now| {
+            engine.remove_port(now, port, datapath.fast_path());
+            datapath.let_go(port);
+        };
+        worker.call(let_go).await?;
+        self.unlink(port).await
+    }
+
+    async fn unlink(&self, port: PortId) -> Result<(), Error> {
+        let linker = self.linker.clone();
+        let unlinked = blocking(move || {
+            linker.unlink(port);
+            Ok(())
+        });
+        unlinked.await.map_err(Error::Links)
     }
 
     /// Takes an environment for one operation.
@@ -421,7 +466,7 @@ impl Drop for Taken<'_> {
     }
 }
 
-/// Attaches on the worker: the engine first, because it knows whether the port is free.
+/// Attaches before the worker runs: the engine first, because it knows whether the port is free.
 fn attach(
     worker: &mut Worker,
     id: &EnvironmentId,
@@ -435,12 +480,6 @@ fn attach(
         engine.remove_port(worker::now(), link.id, datapath.fast_path());
         error.into()
     })
-}
-
-fn detach(worker: &mut Worker, now: Time, port: PortId) {
-    let Worker { engine, datapath } = worker;
-    engine.remove_port(now, port, datapath.fast_path());
-    datapath.detach(port);
 }
 
 /// Runs what waits for the kernel or a disk where it holds nobody up.

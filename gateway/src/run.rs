@@ -159,7 +159,7 @@ fn assemble(config: &Arc<NodeConfig>, started: (Instant, SystemTime)) -> Result<
     let mut ports = Ports::new(config.clone());
     let plan = ports.plan(resources.in_force(), &links);
     ports.take_over(plan.carry_out(&mut worker, worker::now()));
-    let environments = Environments::new(config.clone());
+    let environments = Environments::new(config.clone(), worker.datapath.linker());
     let restored = environments.restore(&mut worker, &links)?;
 
     let Worker { engine, datapath } = &mut worker;

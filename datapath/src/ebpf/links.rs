@@ -192,11 +192,15 @@ impl Links {
         result
     }
 
-    /// Removes all links, and gives back the directory.
-    pub(super) fn uninstall(mut self) -> (PinDir, io::Result<()>) {
+    /// Removes all links.
+    pub(super) fn detach_all(&mut self) -> io::Result<()> {
         let results = self.ports().into_iter().map(|port| self.detach(port));
-        let result = results.fold(Ok(()), io::Result::and);
-        (self.dir, result)
+        results.fold(Ok(()), io::Result::and)
+    }
+
+    /// Where they are pinned.
+    pub(super) fn dir(&self) -> &PinDir {
+        &self.dir
     }
 }
 

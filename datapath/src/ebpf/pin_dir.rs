@@ -18,7 +18,7 @@ const USUAL_MOUNT: &str = "/sys/fs/bpf";
 #[derive(Debug)]
 pub(super) struct PinDir {
     path: PathBuf,
-    lock: Flock<File>,
+    _lock: Flock<File>,
 }
 
 impl PinDir {
@@ -40,7 +40,7 @@ impl PinDir {
         // The directory itself is locked: a BPF file system has no plain files. The kernel lets go
         // of the lock with the process, however it ends.
         match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Self { path: path.to_owned(), lock }),
+            Ok(lock) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err((directory, nix::errno::Errno::EWOULDBLOCK)) => {
                 Err(OpenError::Busy { path: path.to_owned(), holder: holder(&directory) })
             }
@@ -69,10 +69,8 @@ impl PinDir {
     }
 
     /// Removes the empty directory.
-    pub(super) fn remove_itself(self) -> io::Result<()> {
-        fs::remove_dir(&self.path)?;
-        drop(self.lock);
-        Ok(())
+    pub(super) fn remove_itself(&self) -> io::Result<()> {
+        fs::remove_dir(&self.path)
     }
 }
 

@@ -197,7 +197,8 @@ impl Comparison<'_> {
     }
 
     fn run_often(&self, case: &Case, repeat: u32, output: &mut [u8]) -> io::Result<RunOutput> {
-        let programs = self.ebpf.links.programs();
+        let links = self.ebpf.links.links();
+        let programs = links.programs();
         let (program, context) = match self.hook {
             Hook::Tc => (&programs.tc, skb_context(case.port, case.meta.segment_size).to_vec()),
             Hook::Xdp => (&programs.xdp, xdp_context(case.port, case.frame.len()).to_vec()),

@@ -39,7 +39,7 @@ fn a_restart_finds_entries_adjacencies_fence_counts_and_links() {
         ebpf.attach(p0, "p0", HookWish::Tc).unwrap();
         ebpf.attach(p1, "p1", HookWish::Xdp).unwrap();
         let runt = RunInput { data: &[0; 20], ..RunInput::default() };
-        sys::run(ebpf.links.programs().tc.as_fd(), &runt, &mut []).unwrap();
+        sys::run(ebpf.links.links().programs().tc.as_fd(), &runt, &mut []).unwrap();
         let counted = ebpf.statistics().unwrap();
         assert_eq!(counted.packets(), 1);
         let links = pins(&bench.options(), "link-");
@@ -58,7 +58,7 @@ fn a_restart_finds_entries_adjacencies_fence_counts_and_links() {
         assert_eq!(ebpf.statistics().unwrap(), counted);
         assert_eq!(ebpf.tables.maps().control.get(&0).unwrap().unwrap().fence, 4);
         assert_eq!(ebpf.ports(), [p0, p1]);
-        assert!(ebpf.links.takes_xdp(p1) && !ebpf.links.takes_xdp(p0));
+        assert!(ebpf.links.links().takes_xdp(p1) && !ebpf.links.links().takes_xdp(p0));
         ebpf.uninstall().unwrap();
     });
 }

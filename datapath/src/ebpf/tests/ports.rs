@@ -42,7 +42,8 @@ fn xdp_leaves_what_goes_out_of_a_port_without_xdp_to_tc() {
         context[12..16].copy_from_slice(&p0.get().to_ne_bytes());
         let input = RunInput { data: &frame, context: &context, ..RunInput::default() };
         let run = |ebpf: &Ebpf| {
-            let program = ebpf.links.programs().xdp.as_fd();
+            let links = ebpf.links.links();
+            let program = links.programs().xdp.as_fd();
             sys::run(program, &input, &mut []).unwrap().result
         };
         assert_eq!(run(&ebpf), PASS);

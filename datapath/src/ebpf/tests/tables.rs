@@ -93,7 +93,7 @@ fn a_full_ring_drops_and_counts_and_never_mixes_up_records() {
         let input = RunInput { data: &frame, context: &context, ..RunInput::default() };
         // Records of this size take 256 bytes of the ring's mebibyte.
         for _ in 0..5000 {
-            sys::run(ebpf.links.programs().tc.as_fd(), &input, &mut []).unwrap();
+            sys::run(ebpf.links.links().programs().tc.as_fd(), &input, &mut []).unwrap();
         }
         let statistics = ebpf.statistics().unwrap();
         let punted = statistics.punted[Punt::Miss as usize];
