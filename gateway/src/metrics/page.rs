@@ -254,6 +254,11 @@ fn engine(counters: &Counters) {
         counters.answers,
     );
     count(
+        "halfspace_engine_suppressed_reports_total",
+        "RSTs and ICMP errors not sent, because a port had had its share of a thousand a second.",
+        counters.reports_suppressed,
+    );
+    count(
         "halfspace_engine_solicitations_total",
         "ARP and NDP questions the gateway asked.",
         counters.solicitations,

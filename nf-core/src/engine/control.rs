@@ -226,36 +226,43 @@ impl Engine {
 
     pub(super) fn answer_reset(
         &mut self,
+        now: Time,
         port: PortId,
         frame: &[u8],
         fast_path: &mut dyn FastPath,
     ) {
-        self.answer(port, build::tcp_reset(frame), fast_path);
+        if self.may_report(now, port) {
+            self.answer(port, build::tcp_reset(frame), fast_path);
+        }
     }
 
     pub(super) fn report_time_exceeded(
         &mut self,
+        now: Time,
         port: PortId,
         frame: &[u8],
         fast_path: &mut dyn FastPath,
     ) {
-        self.report(port, frame, IcmpErrorKind::TimeExceeded { code: 0 }, fast_path);
+        self.report(now, port, frame, IcmpErrorKind::TimeExceeded { code: 0 }, fast_path);
     }
 
     /// RFC 1191 and RFC 8201: the sender learns what the next hop takes.
     pub(super) fn report_too_big(
         &mut self,
+        now: Time,
         port: PortId,
         frame: &[u8],
         mtu: u16,
         fast_path: &mut dyn FastPath,
     ) {
-        self.report(port, frame, IcmpErrorKind::PacketTooBig { mtu: u32::from(mtu) }, fast_path);
+        let kind = IcmpErrorKind::PacketTooBig { mtu: u32::from(mtu) };
+        self.report(now, port, frame, kind, fast_path);
     }
 
     /// Sends an ICMP error about `frame` to where it came from.
     fn report(
         &mut self,
+        now: Time,
         port: PortId,
         frame: &[u8],
         kind: IcmpErrorKind,
@@ -264,7 +271,9 @@ impl Engine {
         let Ok(headers) = Headers::parse(frame) else { return };
         let (Some(ip), Some(view)) = (headers.ip(), self.ports.get(port)) else { return };
         let Some(from) = self.gateway_address(view.role, ip.src) else { return };
-        self.answer(port, build::icmp_error(frame, kind, from), fast_path);
+        if self.may_report(now, port) {
+            self.answer(port, build::icmp_error(frame, kind, from), fast_path);
+        }
     }
 
     /// Sends an answer, if there may be one, from the port's own MAC address.

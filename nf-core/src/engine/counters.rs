@@ -28,6 +28,8 @@ pub struct Counters {
     pub flows_revalidated: u64,
     /// Answers the gateway gave: RST, ICMP errors, echo replies, ARP and NDP.
     pub answers: u64,
+    /// RSTs and ICMP errors that were not sent because a port had had its share.
+    pub reports_suppressed: u64,
     /// ARP and NDP questions asked.
     pub solicitations: u64,
     /// Packets functions sent of their own accord, health checks for instance. They have verdicts

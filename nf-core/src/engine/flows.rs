@@ -150,7 +150,7 @@ impl Engine {
             return Verdict::Dropped(Drop::PortGone);
         };
         if carried.on_the_wire() > usize::from(mtu) {
-            self.report_too_big(flow.key(direction).port, &carried.frame, mtu, fast_path);
+            self.report_too_big(now, flow.key(direction).port, &carried.frame, mtu, fast_path);
             return Verdict::Dropped(Drop::TooBig);
         }
         let Some(adjacency) = self.adjacency(port, MacAddr::default()) else {
@@ -390,7 +390,7 @@ impl Engine {
             Ok(outcome) => self.establish(now, key, headers, &outcome, carried, fast_path),
             Err(Refusal::Drop(reason)) => Verdict::Dropped(reason),
             Err(Refusal::Reset(reason)) => {
-                self.answer_reset(key.port, &carried.frame, fast_path);
+                self.answer_reset(now, key.port, &carried.frame, fast_path);
                 Verdict::Dropped(reason)
             }
         }

@@ -129,7 +129,7 @@ impl Engine {
         // and if the destination is not a multicast address the router MUST send an ICMP Time
         // Exceeded message".
         if carried.ip.ttl <= 1 {
-            self.report_time_exceeded(key.port, &carried.frame, fast_path);
+            self.report_time_exceeded(now, key.port, &carried.frame, fast_path);
             return Verdict::Dropped(Drop::TimeToLive);
         }
         let Some((id, direction)) = known else {

@@ -14,6 +14,7 @@
 //! | `sweep` | flows under a new snapshot, a slice at a time |
 //! | `recover` | flows that an earlier process left in the fast path |
 //! | `control` | ARP, NDP, echo to the gateway, errors to senders |
+//! | `limiter` | how often senders are told of errors |
 //! | `icmp_error` | errors about translated flows |
 
 mod control;
@@ -21,6 +22,7 @@ mod counters;
 mod flows;
 mod icmp_error;
 mod ingress;
+mod limiter;
 mod ports;
 mod recover;
 mod sweep;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::Engine;
+use super::limiter::Limiter;
 use crate::fast_path::{FastPath, PortPolicy};
 use crate::id::PortId;
 use crate::neighbour::NextHop;
@@ -32,6 +33,7 @@ pub(super) struct Port {
     pub info: PortInfo,
     pub role: Role,
     environment: Option<Environment>,
+    reports: Limiter,
 }
 
 /// What a port is for.
@@ -140,7 +142,7 @@ impl Engine {
         fast_path: &mut dyn FastPath,
     ) {
         let id = info.id;
-        let mut port = Port { info, role: Role::Unused, environment };
+        let mut port = Port { info, role: Role::Unused, environment, reports: Limiter::default() };
         port.resolve(&self.snapshot);
         fast_path.add_port(id, self.policy(port.role));
         self.ports.by_name.insert(port.info.name.clone(), id);
@@ -174,6 +176,13 @@ impl Engine {
         self.apply_changes(&mut changes, fast_path);
         self.scratch.changes = changes;
         fast_path.remove_port(id);
+    }
+
+    /// Whether senders behind a port may be told of one more error.
+    pub(super) fn may_report(&mut self, now: Time, id: PortId) -> bool {
+        let allowed = self.ports.by_id.get_mut(&id).is_some_and(|port| port.reports.allows(now));
+        self.counters.reports_suppressed += u64::from(!allowed);
+        allowed
     }
 
     /// Attaches an environment's port behind a bridge.

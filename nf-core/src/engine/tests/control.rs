@@ -198,6 +198,20 @@ fn a_packet_whose_hops_run_out_is_reported_byte_by_byte() {
 }
 
 #[test]
+fn one_sender_is_told_so_often_and_another_port_is_told_all_the_same() {
+    let mut w = world();
+    let probe = |w: &World| udp("10.0.1.10:1000", "10.0.1.11:33434").macs(A, w.mac("a")).ttl(1);
+    let told = (0..1000).filter(|_| !w.send("a", probe(&w).build()).is_empty()).count();
+    assert_eq!(told, 100);
+    assert_eq!(w.engine.counters().reports_suppressed, 900);
+    assert_eq!(w.engine.counters().dropped[Drop::TimeToLive as usize], 1000);
+    let other = udp("10.0.1.11:1000", "10.0.1.10:33434").macs(B, w.mac("b")).ttl(1).build();
+    assert_eq!(w.send("b", other).len(), 1);
+    w.pass(Duration::from_secs(1));
+    assert_eq!(w.send("a", probe(&w).build()).len(), 1);
+}
+
+#[test]
 fn hops_that_run_out_inside_a_flow_are_reported_too_and_do_not_count() {
     let mut w = world();
     let frame = udp("10.0.1.10:1000", "10.0.1.11:1").macs(A, w.mac("a"));
