@@ -67,7 +67,8 @@ struct plan {
 
 const volatile struct plan plan = {};
 
-#define TRANSPORT_OFFSET (ETH_HLEN + (plan.ipv6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)))
+#define TRANSPORT_OFFSET(ipv6) \
+	(ETH_HLEN + ((ipv6) ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)))
 
 /* Client ports: 1024 to 65535 (RFC 4814). */
 #define FIRST_PORT 1024u
@@ -79,13 +80,15 @@ static __always_inline __u32 scramble(__u32 value, __u32 key)
 }
 
 /* A client's port number `n`: each port once, in an order that looks random and depends on seed
- * and client. Three rounds of a Feistel network over 252 times 256, which are the 64,512 ports. */
+ * and client. Three rounds of a Feistel network over 252 times 256, which are the 64,512 ports.
+ * 16 random bits become one of 252 values without a division. */
 static __always_inline __u32 client_port(__u32 client, __u32 n)
 {
 	__u32 left = n >> 8, right = n & 255;
 
 	right = (right + scramble(left + client, plan.port_keys[0])) & 255;
-	left = (left + scramble(right, plan.port_keys[1])) % 252;
+	left += scramble(right, plan.port_keys[1]) * 252 >> 16;
+	left = left >= 252 ? left - 252 : left;
 	right = (right + scramble(left, plan.port_keys[2])) & 255;
 	return FIRST_PORT + (left << 8 | right);
 }

@@ -180,11 +180,12 @@ static __always_inline __u64 sum_transport(const void *transport, __u32 length, 
 
 /* Whether a frame that came back is addressed to the flow's client, from its server. */
 static __always_inline int is_for_client(const __be32 *from, const __be32 *to, __be16 port,
-					 __u32 number)
+					 __u32 number, const int ipv6)
 {
-	__u32 client = number % plan.clients;
+	const __u32 clients = plan.clients;
+	__u32 client = number % clients;
 
-	if (plan.ipv6) {
+	if (ipv6) {
 #pragma unroll
 		for (int i = 0; i < 3; i++)
 			if (from[i] != plan.server_prefix[i] || to[i] != plan.client_prefix[i])
@@ -192,16 +193,16 @@ static __always_inline int is_for_client(const __be32 *from, const __be32 *to, _
 	}
 	return from[3] == bpf_htonl(plan.first_server + number % plan.servers) &&
 	       to[3] == bpf_htonl(plan.first_client + client) &&
-	       port == bpf_htons(client_port(client, number / plan.clients));
+	       port == bpf_htons(client_port(client, number / clients));
 }
 
-SEC("xdp")
-int count(struct xdp_md *ctx)
+/* Family and protocol are the plan's, but known to the compiler. */
+static __always_inline int count(struct xdp_md *ctx, const int ipv6, const __u32 protocol)
 {
 	void *data = (void *)(long)ctx->data;
 	void *end = (void *)(long)ctx->data_end;
 	struct ethhdr *eth = data;
-	void *transport = data + TRANSPORT_OFFSET;
+	void *transport = data + TRANSPORT_OFFSET(ipv6);
 	/* The same place in both. */
 	struct udphdr *ports = transport;
 	const struct marker *marker;
@@ -216,11 +217,11 @@ int count(struct xdp_md *ctx)
 	/* A router takes the padding of a short frame off, and a veth has no least size. */
 	if (!counted || (void *)(ports + 1) > end)
 		return XDP_PASS;
-	if (plan.ipv6) {
+	if (ipv6) {
 		struct ipv6hdr *ip = data + ETH_HLEN;
 
 		if (eth->h_proto != bpf_htons(ETH_P_IPV6) || ip->version != 6 ||
-		    ip->nexthdr != plan.protocol)
+		    ip->nexthdr != protocol)
 			return XDP_PASS;
 		length = bpf_ntohs(ip->payload_len);
 		sum = 0;
@@ -234,7 +235,7 @@ int count(struct xdp_md *ctx)
 		struct iphdr *ip = data + ETH_HLEN;
 
 		if (eth->h_proto != bpf_htons(ETH_P_IP) || ip->version != 4 || ip->ihl != 5 ||
-		    ip->protocol != plan.protocol)
+		    ip->protocol != protocol)
 			return XDP_PASS;
 		length = bpf_ntohs(ip->tot_len) - sizeof(*ip);
 		from[3] = ip->saddr;
@@ -244,19 +245,19 @@ int count(struct xdp_md *ctx)
 	if ((backwards ? ports->source : ports->dest) != bpf_htons(plan.server_port))
 		return XDP_PASS;
 
-	known = plan.ipv6 || fold(sum_ip_header(data + ETH_HLEN)) == 0xffff;
-	if (plan.protocol == IPPROTO_UDP) {
+	known = ipv6 || fold(sum_ip_header(data + ETH_HLEN)) == 0xffff;
+	if (protocol == IPPROTO_UDP) {
 		length = bpf_ntohs(ports->len);
 		known = known && ports->check;
 	}
-	sum += bpf_htons(plan.protocol) + bpf_htons(length) + sum_transport(transport, length, end);
+	sum += bpf_htons(protocol) + bpf_htons(length) + sum_transport(transport, length, end);
 	if (!known || fold(sum) != 0xffff) {
 		counted->bad_checksum++;
 		return XDP_DROP;
 	}
 
 	marker = transport + sizeof(struct udphdr);
-	if (plan.protocol == IPPROTO_TCP) {
+	if (protocol == IPPROTO_TCP) {
 		struct tcphdr *tcp = transport;
 
 		if ((void *)(tcp + 1) > end) {
@@ -293,10 +294,10 @@ int count(struct xdp_md *ctx)
 	}
 
 	if (backwards) {
-		expected = is_for_client(from, to, ports->dest, number);
+		expected = is_for_client(from, to, ports->dest, number, ipv6);
 	} else {
 		expected = (from[3] & source_mask[3]) == source[3];
-		if (plan.ipv6) {
+		if (ipv6) {
 #pragma unroll
 			for (int i = 0; i < 3; i++)
 				expected = expected && (from[i] & source_mask[i]) == source[i];
@@ -334,6 +335,30 @@ int count(struct xdp_md *ctx)
 	return XDP_DROP;
 }
 
+SEC("xdp")
+int count_udp4(struct xdp_md *ctx)
+{
+	return count(ctx, 0, IPPROTO_UDP);
+}
+
+SEC("xdp")
+int count_udp6(struct xdp_md *ctx)
+{
+	return count(ctx, 1, IPPROTO_UDP);
+}
+
+SEC("xdp")
+int count_tcp4(struct xdp_md *ctx)
+{
+	return count(ctx, 0, IPPROTO_TCP);
+}
+
+SEC("xdp")
+int count_tcp6(struct xdp_md *ctx)
+{
+	return count(ctx, 1, IPPROTO_TCP);
+}
+
 /* Answers: frames from the servers to where the flows come from, as far as that was learnt. */
 SEC("xdp")
 int reply(struct xdp_md *ctx)
@@ -365,7 +390,7 @@ int reply(struct xdp_md *ctx)
 	ends.destination_prefix = flow->address;
 	ends.destination = flow->address[3];
 	ends.destination_port = flow->port;
-	return send(ctx, order, state, &ends, number);
+	return send(ctx, order, state, &ends, number, plan.ipv6, plan.protocol);
 }
 
 char _license[] SEC("license") = "Apache-2.0";

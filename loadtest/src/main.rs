@@ -11,6 +11,7 @@ mod error;
 mod frames;
 mod guard;
 mod histogram;
+mod maglev;
 mod output;
 mod packets;
 mod serve;
@@ -25,7 +26,7 @@ use clap::{Parser, Subcommand};
 use error::Error;
 use output::Outcome;
 
-/// Loads a gateway and measures it, inside network namespaces that it makes and removes itself.
+/// Loads a gateway, Halfspace or any other, and measures it.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -51,6 +52,8 @@ enum Command {
     Streams(streams::Arguments),
     /// Attaches and detaches execution environments, and measures how fast a gateway follows.
     Environments(environments::Arguments),
+    /// Builds a table of the load balancer, and measures what it costs and how much it moves.
+    Maglev(maglev::Arguments),
     /// Loads a gateway with everything at once, and checks afterwards that it has let go of it all.
     Soak(soak::Arguments),
 }
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Streams(arguments) => streams::run(&arguments),
         Command::Environments(arguments) => environments::run(&arguments),
+        Command::Maglev(arguments) => maglev::run(&arguments),
         Command::Soak(arguments) => soak::run(&arguments),
     };
     match result {

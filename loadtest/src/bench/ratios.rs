@@ -100,7 +100,7 @@ impl Verdict {
 
 /// All of them, in the order of reports.
 pub const RATIOS: &[Ratio] = {
-    use Target::AtLeast;
+    use Target::{AtLeast, AtMost, Below};
 
     &[
         ratio("nat_1_xdp_vs_raw", ("nat_1", "halfspace_xdp"), ("nat_1", "raw"), AtLeast(0.85)),
@@ -137,8 +137,20 @@ pub const RATIOS: &[Ratio] = {
             ("new_flows_per_cpu", "nft"),
             AtLeast(1.2),
         ),
+        figure("bytes_per_flow_1m", "halfspace", AtMost(400.0)),
+        figure("bytes_per_flow_4m", "halfspace", AtMost(400.0)),
+        figure("maglev_build_ms", "halfspace", AtMost(10.0)),
+        figure("maglev_peak_mib", "halfspace", AtMost(4.0)),
+        figure("maglev_disruption_pct", "halfspace", Below(2.0)),
+        figure("snapshot_lost_packets", "halfspace", AtMost(0.0)),
+        figure("snapshot_apply_s", "halfspace", Below(1.0)),
     ]
 };
+
+/// A measure that has a target itself, under its own name.
+const fn figure(name: &'static str, contender: &'static str, target: Target) -> Ratio {
+    Ratio { name, over: series((name, contender)), under: None, target, why: None }
+}
 
 const fn ratio(
     name: &'static str,

@@ -22,6 +22,24 @@ pub enum Unit {
     /// A part of one.
     #[serde(rename = "share")]
     Share,
+    /// Hundredths.
+    #[serde(rename = "%")]
+    Percent,
+    /// Frames, a few.
+    #[serde(rename = "frames")]
+    Frames,
+    /// Memory, a little.
+    #[serde(rename = "bytes")]
+    Bytes,
+    /// Memory, more of it: 2^20 bytes.
+    #[serde(rename = "MiB")]
+    Mebibytes,
+    /// Seconds.
+    #[serde(rename = "s")]
+    Seconds,
+    /// Thousandths of a second.
+    #[serde(rename = "ms")]
+    Milliseconds,
 }
 
 impl Unit {
@@ -33,6 +51,12 @@ impl Unit {
             Self::FlowsPerSecond => format!("{}/s", human(value)),
             Self::FlowsPerCpuSecond => format!("{}/CPU-s", human(value)),
             Self::Share => format!("{:.1} %", value * 100.0),
+            Self::Percent => format!("{value:.2} %"),
+            Self::Frames => human(value),
+            Self::Bytes => format!("{value:.0} bytes"),
+            Self::Mebibytes => format!("{value:.2} MiB"),
+            Self::Seconds => format!("{value:.2} s"),
+            Self::Milliseconds => format!("{value:.2} ms"),
         }
     }
 
@@ -52,6 +76,12 @@ impl Unit {
             Self::FlowsPerSecond => "flows a second",
             Self::FlowsPerCpuSecond => "flows a CPU-second",
             Self::Share => "share",
+            Self::Percent => "percent",
+            Self::Frames => "frames",
+            Self::Bytes => "bytes",
+            Self::Mebibytes => "MiB",
+            Self::Seconds => "seconds",
+            Self::Milliseconds => "milliseconds",
         }
     }
 }
@@ -66,5 +96,9 @@ mod tests {
         assert_eq!(Unit::Mpps.show(1.234), "1.23 Mpps");
         assert_eq!(Unit::FlowsPerSecond.show(285_400.0), "285 k/s");
         assert_eq!(Unit::Share.show(0.0123), "1.2 %");
+        assert_eq!(Unit::Percent.show(1.234), "1.23 %");
+        assert_eq!(Unit::Bytes.show(288.4), "288 bytes");
+        assert_eq!(Unit::Milliseconds.show(2.5), "2.50 ms");
+        assert_eq!(Unit::Frames.show(0.0), "0");
     }
 }

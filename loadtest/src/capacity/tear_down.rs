@@ -48,6 +48,8 @@ pub fn measure(bench: &mut Bench) -> Result<TearDownRate, Error> {
         return Ok(nothing("without --count-command nobody can tell when the table is empty"));
     }
     bench.clear()?;
+    // What trials before left behind would count.
+    bench.await_empty(bench.arguments.patience)?;
     if let Some(why) = bench.exhausted() {
         return Ok(nothing(why));
     }
@@ -74,10 +76,10 @@ pub fn measure(bench: &mut Bench) -> Result<TearDownRate, Error> {
         None => ("idle", Duration::ZERO),
     };
     let seen = bench.await_empty(bench.arguments.patience)?;
-    let fall = fall(&seen, full + bench.base);
+    let span = fall(&seen, full + bench.base);
     let left = seen.last().map_or(full, |(_, count)| count.saturating_sub(bench.base));
     // A command may return when all is done, or have only started it.
-    let time = own.saturating_sub(empty) + fall.end.saturating_sub(fall.begin);
+    let time = own.saturating_sub(empty) + span.end.saturating_sub(span.begin);
     let seconds = time.as_secs_f64();
     #[expect(clippy::cast_precision_loss, reason = "a table has far fewer than 2^52 entries")]
     let rate = (left == 0 && seconds > 0.0).then(|| full as f64 / seconds);
@@ -88,7 +90,7 @@ pub fn measure(bench: &mut Bench) -> Result<TearDownRate, Error> {
         left,
         trigger,
         seconds,
-        seconds_until_first: fall.begin.as_secs_f64(),
+        seconds_until_first: span.begin.as_secs_f64(),
         note: complete.is_none().then(|| {
             format!("of {} connections only {} were there", trial.connections, trial.validated)
         }),

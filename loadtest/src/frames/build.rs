@@ -44,7 +44,7 @@ pub struct Frame {
     pub size: u32,
     /// Of TCP only.
     pub flags: TcpFlags,
-    /// The time in place of the number, CLOCK_MONOTONIC in nanoseconds.
+    /// The time in place of the number, `CLOCK_MONOTONIC` in nanoseconds.
     pub time: Option<u32>,
 }
 
@@ -199,7 +199,7 @@ pub mod tests {
                 let at = plan.transport_offset() as usize;
                 bytes[at + 8..at + 12].copy_from_slice(&(frame.sequence as u32).to_be_bytes());
                 let old = u64::from(!u16::from_be_bytes([bytes[at + 16], bytes[at + 17]]));
-                let new = old + (frame.sequence as u32 >> 16) as u64 + (frame.sequence & 0xffff);
+                let new = old + (frame.sequence >> 16 & 0xffff) + (frame.sequence & 0xffff);
                 bytes[at + 16..at + 18].copy_from_slice(&checksum(new).to_be_bytes());
             }
         } else {

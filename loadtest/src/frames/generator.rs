@@ -13,6 +13,8 @@ use crate::error::Error;
 /// The program, loaded for one plan and one link.
 pub struct Generator {
     bpf: Ebpf,
+    /// Of the program in it.
+    name: &'static str,
     live: Live,
 }
 
@@ -28,9 +30,10 @@ impl Generator {
             .override_global("plan", &plan.constants(), true)
             .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/generator.bpf.o")))
             .map_err(Error::bpf("load the generator's program"))?;
-        live::load(&mut bpf, "generate")?;
+        let name = plan.pick(["generate_udp4", "generate_udp6", "generate_tcp4", "generate_tcp6"]);
+        live::load(&mut bpf, name)?;
         let live = Live::new(&mut bpf, plan)?;
-        Ok(Self { bpf, live })
+        Ok(Self { bpf, name, live })
     }
 
     /// Frames sent so far.
@@ -58,7 +61,7 @@ impl Generator {
     ///
     /// [`Error::Bpf`].
     pub fn flood(&self, stop: impl Fn() -> bool) -> Result<(), Error> {
-        self.live.flood(live::program(&self.bpf, "generate")?, stop)
+        self.live.flood(live::program(&self.bpf, self.name)?, stop)
     }
 
     /// Ends a flood from another thread, at once: what is left of its run sends nothing. The
@@ -78,7 +81,7 @@ impl Generator {
     ///
     /// [`Error::Bpf`].
     pub fn trickle(&self, count: u32, rate: u32, stop: impl Fn() -> bool) -> Result<(), Error> {
-        self.live.trickle(live::program(&self.bpf, "generate")?, count, rate, stop)
+        self.live.trickle(live::program(&self.bpf, self.name)?, count, rate, stop)
     }
 
     /// Carries an order out, unless `stop` ends it before. The calling thread must be in the
@@ -88,7 +91,7 @@ impl Generator {
     ///
     /// [`Error::Bpf`].
     pub fn obey(&self, order: &Order, stop: impl Fn() -> bool) -> Result<(), Error> {
-        self.live.obey(live::program(&self.bpf, "generate")?, order, stop)
+        self.live.obey(live::program(&self.bpf, self.name)?, order, stop)
     }
 }
 
@@ -112,7 +115,8 @@ mod tests {
             data_out: Some(&mut output),
             ..TestRunOptions::new()
         };
-        let result = live::program(&generator.bpf, "generate").unwrap().test_run(options).unwrap();
+        let result =
+            live::program(&generator.bpf, generator.name).unwrap().test_run(options).unwrap();
         output.truncate(result.data_size_out as usize);
         (result.return_value, output)
     }

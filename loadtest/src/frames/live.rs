@@ -9,6 +9,7 @@ use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, Pod, TestRun as _, TestRunAttrs, TestRunOptions};
 
 use super::Plan;
+use super::runner::Runner;
 use super::sender::Order;
 use crate::error::Error;
 
@@ -32,6 +33,7 @@ pub struct Live {
     frame: Vec<u8>,
     flows: u32,
     idle_call: OnceLock<Duration>,
+    runner: Runner,
 }
 
 /// `struct control` of the program.
@@ -78,6 +80,7 @@ impl Live {
             frame: vec![0; plan.sizes.largest() as usize],
             flows: plan.flows,
             idle_call: OnceLock::new(),
+            runner: Runner::default(),
         })
     }
 
@@ -107,9 +110,11 @@ impl Live {
         self.run(program, 64 * BATCH, LONG_RUN, || Ok(stop()))
     }
 
-    /// What is left of a run sends nothing.
+    /// Nothing more is sent, and a run that goes on in another thread ends.
     pub fn halt(&self) -> Result<(), Error> {
-        self.control(Order::endless(self.flows), 0)
+        self.control(Order::endless(self.flows), 0)?;
+        self.runner.nudge();
+        Ok(())
     }
 
     /// Sends `count` frames, at most `rate` a second, unless `stop` ends it before.
@@ -137,9 +142,9 @@ impl Live {
         let waiting = pace.as_nanos() / self.idle_call(program)?.as_nanos().max(1);
         let calls = (waiting as u32).saturating_add(frames.min(1 << 20));
         self.control(*order, limit)?;
-        self.run(program, calls.max(BATCH), SHORT_RUN.max(pace), || {
-            Ok(stop() || self.turns()? >= limit)
-        })
+        // What has no end in sight is ended by `halt`.
+        let duration = if order.count > 1 << 20 { LONG_RUN } else { SHORT_RUN.max(pace) };
+        self.run(program, calls.max(BATCH), duration, || Ok(stop() || self.turns()? >= limit))
     }
 
     /// What a call costs that sends nothing.
@@ -148,19 +153,15 @@ impl Live {
             return Ok(*known);
         }
         self.halt()?;
-        let (mut calls, begun) = (0, Instant::now());
-        // Twice: how long setting up takes comes out as the difference.
-        let mut spans = [Duration::ZERO; 2];
+        let (mut runs, mut begun) = (0, Instant::now());
+        // Two, the second of eight times the calls: setting up comes out as the difference.
+        let mut spans = [Duration::ZERO; 3];
         self.run(program, CALIBRATION, Duration::from_hours(1), || {
-            let so_far = begun.elapsed();
-            if calls > 0 {
-                spans[calls - 1] = so_far;
-            }
-            calls += 1;
-            Ok(calls > 2)
+            spans[runs] = begun.elapsed();
+            (runs, begun) = (runs + 1, Instant::now());
+            Ok(runs == spans.len())
         })?;
-        // The second run has eight times the calls.
-        let difference = (spans[1] - spans[0]).saturating_sub(spans[0]);
+        let difference = spans[2].saturating_sub(spans[1]);
         Ok(*self.idle_call.get_or_init(|| difference / (7 * CALIBRATION)))
     }
 
@@ -172,6 +173,7 @@ impl Live {
         duration: Duration,
         mut stop: impl FnMut() -> Result<bool, Error>,
     ) -> Result<(), Error> {
+        let _running = self.runner.enter()?;
         while !stop()? {
             let begun = Instant::now();
             let options = TestRunOptions {

@@ -10,6 +10,7 @@ pub mod neighbour;
 pub mod packet_socket;
 pub mod place;
 pub mod relay;
+mod runner;
 pub mod sender;
 pub mod sink;
 pub mod stage;
@@ -207,12 +208,12 @@ impl Plan {
         let scramble = |value: u32, key: u32| ((value ^ key).wrapping_mul(0x9e37_79b1)) >> 16;
         let (mut left, mut right) = (n >> 8, n & 255);
         right = right.wrapping_add(scramble(left.wrapping_add(client), keys[0])) & 255;
-        left = left.wrapping_add(scramble(right, keys[1])) % 252;
+        left = (left + ((scramble(right, keys[1]) * 252) >> 16)) % 252;
         right = right.wrapping_add(scramble(left, keys[2])) & 255;
         (FIRST_PORT + (left << 8 | right)) as u16
     }
 
-    /// Three keys from the seed, by SplitMix64.
+    /// Three keys from the seed, by `SplitMix64`.
     fn port_keys(&self) -> [u32; 3] {
         let mut state = self.seed;
         [(); 3].map(|()| -> u32 {
@@ -222,6 +223,16 @@ impl Plan {
             value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             (value ^ (value >> 31)) as u32
         })
+    }
+
+    /// The one that is for this plan's frames: UDP over IPv4, over IPv6, TCP over either.
+    fn pick<T>(&self, [udp4, udp6, tcp4, tcp6]: [T; 4]) -> T {
+        match (self.protocol, self.first_client.is_ipv6()) {
+            (Protocol::Udp, false) => udp4,
+            (Protocol::Udp, true) => udp6,
+            (Protocol::Tcp, false) => tcp4,
+            (Protocol::Tcp, true) => tcp6,
+        }
     }
 
     fn constants(&self) -> Constants {
@@ -391,7 +402,7 @@ mod tests {
         let v6 = "2001:db8::1".parse().unwrap();
         let (udp, tcp) = (Protocol::Udp, Protocol::Tcp);
         let least = |protocol, first_client| {
-            Plan { protocol, first_client, ..Plan::default() }.least_size()
+            Plan { first_client, protocol, ..Plan::default() }.least_size()
         };
         let v4 = Ipv4Addr::UNSPECIFIED.into();
         assert_eq!(

@@ -241,10 +241,9 @@ fn size_of_frame(plan: &Plan, sequence: u64) -> u32 {
 fn wait(time: Duration) {
     const COARSE: Duration = Duration::from_micros(100);
     const LONGEST: Duration = Duration::from_millis(20);
-    if time > COARSE {
-        std::thread::sleep((time - COARSE).min(LONGEST));
-    } else {
-        std::hint::spin_loop();
+    match time.checked_sub(COARSE) {
+        Some(time) => std::thread::sleep(time.min(LONGEST)),
+        None => std::hint::spin_loop(),
     }
 }
 

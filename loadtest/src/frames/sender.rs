@@ -92,7 +92,7 @@ impl Choice {
 /// Sends frames. Its methods must be called in the namespace of the link.
 pub enum Sender {
     /// Live frames.
-    Xdp(Generator),
+    Xdp(Box<Generator>),
     /// A packet socket.
     Socket(PacketSocket),
 }
@@ -111,7 +111,7 @@ impl Sender {
     ) -> Result<(Self, Choice), Error> {
         let choice = choose(engine, plan, name, link)?;
         let sender = if choice.is_xdp() {
-            Self::Xdp(Generator::load(plan, link.index)?)
+            Self::Xdp(Box::new(Generator::load(plan, link.index)?))
         } else {
             Self::Socket(PacketSocket::open(plan, link.index)?)
         };

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::frames::Protocol;
 use crate::frames::build::TcpFlags;
 use crate::frames::sender::Order;
-use crate::frames::sink::{Counters, Tracking};
+use crate::frames::sink::{Counters, Sink, Tracking};
 use crate::frames::stage::{Needs, Stage};
 use crate::output::{Progress, human};
 
@@ -57,7 +57,7 @@ pub fn trial(
         std::thread::sleep(Duration::from_millis(5));
     }
     let arrived = stage.arrived()? - before.1;
-    let latency = stage.sink().map(|sink| sink.latencies()).transpose()?.unwrap_or_default();
+    let latency = stage.sink().map(Sink::latencies).transpose()?.unwrap_or_default();
     Ok(Trial::new(arguments, size, &stage, established, window, sent, arrived, &latency))
 }
 

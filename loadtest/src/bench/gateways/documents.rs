@@ -1,6 +1,7 @@
 //! The resource documents of Halfspace's instances: one VPC whose hosts are on the inside link and
 //! whose uplink is the outside link, a NAT gateway between the two, and what scenarios add to that.
 
+use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
 use crate::bench::topology::{
@@ -18,12 +19,53 @@ pub const HEALTH_PORT: u16 = 8080;
 /// The bridge of the execution environment.
 pub const BRIDGE: &str = "bridge-bench";
 
+/// The first of the addresses of a NAT gateway that has many, a /29.
+pub const MANY: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 16);
+/// How many those are: the most that AWS gives a NAT gateway.
+const MANY_COUNT: u32 = 8;
+
+/// Instances, each with a network interface, of the snapshot that is large; and as many targets.
+pub const INSTANCES: u32 = 1000;
+/// Where the instances of such snapshots are: whoever has an address of these answers for it.
+pub const INSTANCES_NETWORK: &str = "10.1.16.0/20";
+/// The first instance of every second such snapshot, and of those between.
+const FIRST_INSTANCES: [Ipv4Addr; 2] =
+    [Ipv4Addr::new(10, 1, 16, 0), Ipv4Addr::new(10, 1, 24, 0)];
+
 /// Seconds that flows are kept between two rounds of theirs.
 const UDP_IDLE: u32 = 3600;
 
 /// Hosts behind a NAT gateway.
 pub fn nat() -> String {
-    network(Some(INSIDE))
+    network(Some(INSIDE), &[NAT])
+}
+
+/// The same with eight Elastic IP addresses, for more flows than one has ports for.
+pub fn nat_of_many() -> String {
+    let addresses: Vec<_> = (0..MANY_COUNT).map(|n| nth(MANY, n)).collect();
+    network(Some(INSIDE), &addresses)
+}
+
+/// Hosts behind a NAT gateway, 1,000 declared network interfaces beside them, and a load balancer
+/// with these as its targets. No interface or target is in two of these in a row.
+pub fn instances(number: usize) -> String {
+    let first = FIRST_INSTANCES[number % FIRST_INSTANCES.len()];
+    let instances: Vec<_> = (0..INSTANCES).map(|n| nth(first, n)).collect();
+    let mut text = network(Some(INSIDE), &[NAT]) + &balancing(&instances);
+    for address in instances {
+        let [.., high, low] = address.octets();
+        // Writing to a String does not fail.
+        let _ = write!(
+            text,
+            r#"
+[[network_interface]]
+network_interface_id = "eni-bench-{high}-{low}"
+subnet_id = "subnet-hosts"
+private_ip_address = "{address}"
+"#
+        );
+    }
+    text
 }
 
 /// An execution environment behind a bridge, and that behind a NAT gateway. The environment is
@@ -38,12 +80,19 @@ private_ip_address = "10.1.1.100"
 udp_idle_timeout_seconds = {UDP_IDLE}
 "#
     );
-    network(None) + &bridge
+    network(None, &[NAT]) + &bridge
 }
 
 /// A load balancer with one target among the hosts.
 pub fn balancer() -> String {
-    let balancer = format!(
+    network(Some(INSIDE), &[NAT]) + &balancing(&[TARGET])
+}
+
+/// The load balancer and its target group.
+fn balancing(targets: &[Ipv4Addr]) -> String {
+    let targets = targets.iter().map(|target| format!("{{ id = \"{target}\" }}"));
+    let targets = targets.collect::<Vec<_>>().join(", ");
+    format!(
         r#"
 [[load_balancer]]
 load_balancer_name = "bench"
@@ -60,19 +109,31 @@ target_group_name = "targets"
 protocol = "UDP"
 port = {SERVER_PORT}
 vpc_id = "vpc-bench"
-target = [{{ id = "{TARGET}" }}]
+target = [{targets}]
 health_check = {{ protocol = "TCP", port = {HEALTH_PORT}, interval_seconds = 5 }}
 
 [[address]]
 allocation_id = "eipalloc-balancer"
 public_ip = "{BALANCER}"
 "#
-    );
-    network(Some(INSIDE)) + &balancer
+    )
 }
 
-/// The VPC: a subnet of hosts, on `port` if it has one, and a public subnet with the NAT gateway.
-fn network(port: Option<&str>) -> String {
+/// The VPC: a subnet of hosts, on `port` if it has one, and a public subnet with the NAT gateway
+/// and its addresses.
+fn network(port: Option<&str>, addresses: &[Ipv4Addr]) -> String {
+    let elastic: String = addresses
+        .iter()
+        .enumerate()
+        .map(|(n, address)| {
+            format!(
+                "[[address]]\nallocation_id = \"eipalloc-nat-{n}\"\npublic_ip = \"{address}\"\n\n"
+            )
+        })
+        .collect();
+    let allocations: Vec<_> =
+        (0..addresses.len()).map(|n| format!("\"eipalloc-nat-{n}\"")).collect();
+    let allocations = allocations.join(", ");
     let port = port.map(|port| format!("port = \"{port}\"\n")).unwrap_or_default();
     format!(
         r#"[[vpc]]
@@ -115,12 +176,14 @@ route = [{{ destination_cidr_block = "0.0.0.0/0", nat_gateway_id = "nat-bench" }
 [[nat_gateway]]
 nat_gateway_id = "nat-bench"
 subnet_id = "subnet-public"
-allocation_ids = ["eipalloc-nat"]
+allocation_ids = [{allocations}]
 udp_idle_timeout_seconds = {UDP_IDLE}
 
-[[address]]
-allocation_id = "eipalloc-nat"
-public_ip = "{NAT}"
-"#
+{elastic}"#
     )
+}
+
+/// The address `n` behind `first`.
+fn nth(first: Ipv4Addr, n: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(first.to_bits() + n)
 }

@@ -1,16 +1,19 @@
 //! All scenarios, in the order in which they run. Each is a file of its own.
 
 mod chain;
+mod maglev;
+mod memory;
 mod nat;
 mod new_flows;
 mod nlb_udp;
+mod snapshot;
 
 use super::scenario::{Better, Measure, Scenario};
 use super::unit::Unit;
 
 /// All of them.
 pub const ALL: &[Scenario] =
-    &[nat::SCENARIO, chain::SCENARIO, nlb_udp::SCENARIO, new_flows::SCENARIO];
+    &[nat::SCENARIO, chain::SCENARIO, nlb_udp::SCENARIO, new_flows::SCENARIO, memory::SCENARIO, maglev::SCENARIO, snapshot::SCENARIO];
 
 /// The rate of frames that arrive, of a step of [`super::lane::Lane`].
 const fn rate(name: &'static str, title: &'static str) -> Measure {
