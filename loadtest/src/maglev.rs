@@ -12,7 +12,7 @@ use nf_core::maglev::{Backend, HashSeed, MaglevError, MaglevTable, TableSize};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::output::{Output, Outcome, Report, table};
+use crate::output::{Outcome, Output, Report, table};
 
 /// Builds that are timed; the median counts.
 const BUILDS: usize = 25;

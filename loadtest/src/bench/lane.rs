@@ -31,8 +31,9 @@ const WARM_UP_STALLS: u32 = 5;
 /// How long the last frames of a pass may take.
 const WARM_UP_PATIENCE: Duration = Duration::from_millis(500);
 
-/// How long all passes together may take.
+/// How long all passes together may take; with millions of flows so long for each.
 const WARM_UP_LIMIT: Duration = Duration::from_secs(30);
+const WARM_UP_LIMIT_PER_FLOW: Duration = Duration::from_micros(20);
 
 /// The core that the generator keeps, and with it, in veth's NAPI, gateway and sink.
 const GENERATOR_CORE: usize = 0;
@@ -97,9 +98,10 @@ impl Lane {
         let Load { flows, generator, .. } = self.load(step)?;
         let (least, most) = WARM_UP_RATE;
         let begun = Instant::now();
+        let limit = WARM_UP_LIMIT.max(WARM_UP_LIMIT_PER_FLOW * *flows);
         let mut rate = (flows / WARM_UP_PASS.as_millis() as u32 * 1000).clamp(least, most);
         let (mut arrived, mut stalls, mut passes) = (0, 0, 0);
-        while stalls < WARM_UP_STALLS && begun.elapsed() < WARM_UP_LIMIT {
+        while stalls < WARM_UP_STALLS && begun.elapsed() < limit {
             let before = self.sink.read()?.valid;
             self.topology.source(self.direction).enter(|| {
                 pin()?;
@@ -153,6 +155,22 @@ impl Lane {
         watch: impl FnOnce() -> Result<R, Error>,
     ) -> Result<R, Error> {
         let order = Order::pass(0, self.load(step)?.flows);
+        self.send(step, interrupt, |generator, stop| generator.obey(&order, stop), watch)
+    }
+
+    /// The same with all flows in turn, without end, so many frames a second.
+    ///
+    /// # Errors
+    ///
+    /// Whatever failed on either side.
+    pub fn pace<R>(
+        &self,
+        step: &str,
+        rate: f64,
+        interrupt: &Interrupt,
+        watch: impl FnOnce() -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let order = Order::endless(self.load(step)?.flows).at(rate);
         self.send(step, interrupt, |generator, stop| generator.obey(&order, stop), watch)
     }
 

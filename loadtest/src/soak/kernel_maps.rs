@@ -1,11 +1,12 @@
 //! How many entries the gateway's pinned kernel maps have, by asking the kernel for one key after
-//! the other.
+//! the other; and what memory they take.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aya::maps::{MapData, MapInfo, MapType};
 
@@ -45,6 +46,29 @@ pub fn entries(directory: &Path) -> Result<BTreeMap<String, u64>, Error> {
         counts.insert(name, count);
     }
     Ok(counts)
+}
+
+/// The memory that all maps in a directory take in the kernel, in bytes, as it tells itself.
+///
+/// # Errors
+///
+/// [`Error::File`] if the directory cannot be read or the kernel does not tell, [`Error::Bpf`] for
+/// a map.
+pub fn bytes(directory: &Path) -> Result<u64, Error> {
+    let mut bytes = 0;
+    for name in pins(directory)? {
+        let path = directory.join(&name);
+        // A pinned link is no map.
+        let Ok(info) = MapInfo::from_pin(&path) else { continue };
+        let fd = info.fd().map_err(Error::bpf("open a pinned map"))?;
+        let facts = PathBuf::from(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd()));
+        let failed = |source| Error::File { action: "read", path: facts.clone(), source };
+        let text = fs::read_to_string(&facts).map_err(failed)?;
+        let line = text.lines().find_map(|line| line.strip_prefix("memlock:"));
+        let memory: Option<u64> = line.and_then(|number| number.trim().parse().ok());
+        bytes += memory.ok_or_else(|| failed(io::Error::other("it does not have memlock")))?;
+    }
+    Ok(bytes)
 }
 
 /// How many links are pinned in a directory.

@@ -14,7 +14,7 @@
 
 mod daemon;
 mod holdings;
-mod kernel_maps;
+pub mod kernel_maps;
 pub mod lab;
 mod memory;
 mod plan;

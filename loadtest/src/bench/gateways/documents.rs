@@ -19,18 +19,17 @@ pub const HEALTH_PORT: u16 = 8080;
 /// The bridge of the execution environment.
 pub const BRIDGE: &str = "bridge-bench";
 
-/// The first of the addresses of a NAT gateway that has many, a /29.
+/// The prefix that the addresses of a NAT gateway with many are: eight, the most that AWS gives one.
 pub const MANY: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 16);
-/// How many those are: the most that AWS gives a NAT gateway.
-const MANY_COUNT: u32 = 8;
+/// Its length.
+pub const MANY_LENGTH: u8 = 29;
 
 /// Instances, each with a network interface, of the snapshot that is large; and as many targets.
 pub const INSTANCES: u32 = 1000;
 /// Where the instances of such snapshots are: whoever has an address of these answers for it.
 pub const INSTANCES_NETWORK: &str = "10.1.16.0/20";
 /// The first instance of every second such snapshot, and of those between.
-const FIRST_INSTANCES: [Ipv4Addr; 2] =
-    [Ipv4Addr::new(10, 1, 16, 0), Ipv4Addr::new(10, 1, 24, 0)];
+const FIRST_INSTANCES: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 1, 16, 0), Ipv4Addr::new(10, 1, 24, 0)];
 
 /// Seconds that flows are kept between two rounds of theirs.
 const UDP_IDLE: u32 = 3600;
@@ -42,7 +41,7 @@ pub fn nat() -> String {
 
 /// The same with eight Elastic IP addresses, for more flows than one has ports for.
 pub fn nat_of_many() -> String {
-    let addresses: Vec<_> = (0..MANY_COUNT).map(|n| nth(MANY, n)).collect();
+    let addresses: Vec<_> = (0..1 << (32 - MANY_LENGTH)).map(|n| nth(MANY, n)).collect();
     network(Some(INSIDE), &addresses)
 }
 

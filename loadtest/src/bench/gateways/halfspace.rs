@@ -6,15 +6,24 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use halfspace_testbed::{Namespace, Process, http};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::documents;
 use super::{Gateway, exactly};
 use crate::bench::scenario::Site;
 use crate::bench::topology::{INSIDE, OUTSIDE, Topology};
+use crate::environments::api::{ApiError, Client};
 use crate::error::Error;
 
 /// Where the process serves `/readyz`, in a namespace of its own.
 const STATUS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
+
+/// The name of the resource document.
+const RESOURCES: &str = "resources.toml";
+
+/// As many IPv6 flows as there is room for: no scenario has any.
+const IPV6_FLOWS: u32 = 1024;
 
 /// How long it may take to become ready.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -53,7 +62,27 @@ pub struct Halfspace {
     process: Process,
     binary: PathBuf,
     configuration: PathBuf,
+    access: Access,
+}
+
+/// How to look at a running process, and to change its resource document, while a lane keeps it.
+/// It is of no use once that process is gone.
+#[derive(Clone, Debug)]
+pub struct Access {
+    pid: Pid,
+    directory: PathBuf,
     pins: PathBuf,
+}
+
+/// What a process says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Number of the desired state in force.
+    pub generation: u64,
+    /// Whether every flow has been looked at under it.
+    pub settled: bool,
+    /// Flows tracked.
+    pub flows: u64,
 }
 
 impl Halfspace {
@@ -83,7 +112,8 @@ impl Halfspace {
         }
         // Several instances run at the same time: each pins its maps in a directory of its own.
         let pins = site.bed.bpffs()?.join(instance.name);
-        let configuration = configure(site.bed.dir(), &pins, instance)?;
+        let directory = site.bed.dir().join(instance.name);
+        let configuration = configure(&directory, &pins, instance)?;
         let mut command = gateway.command(binary);
         command.arg("run").arg("--config").arg(&configuration);
         // Whatever is set for another gateway on this machine is not meant for this one.
@@ -96,7 +126,13 @@ impl Halfspace {
         process.wait_ready(START_LIMIT, || {
             http::get(gateway, STATUS, "/readyz").is_ok_and(|response| response.status == 200)
         })?;
-        Ok(Self { process, binary: binary.to_owned(), configuration, pins })
+        let access = Access { pid: process.pid(), directory, pins };
+        Ok(Self { process, binary: binary.to_owned(), configuration, access })
+    }
+
+    /// How to look at it later on.
+    pub fn access(&self) -> Access {
+        self.access.clone()
     }
 
     /// Attaches the link towards the hosts as an execution environment.
@@ -118,7 +154,62 @@ impl Drop for Halfspace {
         // It leaves its pins for a successor, and would leave hundreds of megabytes with them. If
         // they cannot be removed now, they go with the testbed.
         let _ = self.process.stop(STOP_LIMIT);
-        let _ = fs::remove_dir_all(&self.pins);
+        let _ = fs::remove_dir_all(&self.access.pins);
+    }
+}
+
+impl Access {
+    /// The process.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Where its maps and links are pinned.
+    pub fn pins(&self) -> &Path {
+        &self.pins
+    }
+
+    /// Asks it how it is doing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Api`].
+    pub fn status(&self) -> Result<Status, Error> {
+        let failed = |error| Error::Api(Box::new(error));
+        let answer =
+            Client::new(&self.directory.join("api.sock")).get("/v1/status").map_err(failed)?;
+        let status = || {
+            let resources = &answer["resources"];
+            Some(Status {
+                generation: resources["generation"].as_u64()?,
+                settled: resources["settled"].as_bool()?,
+                flows: answer["flows"]["current"].as_u64()?,
+            })
+        };
+        status().ok_or_else(|| {
+            failed(ApiError::NoAnswer(format!("no generation, no flows in its status: {answer}")))
+        })
+    }
+
+    /// Writes another resource document, and tells the process to read it now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`], [`Error::System`].
+    pub fn change_document(&self, document: &str) -> Result<(), Error> {
+        let path = self.directory.join(RESOURCES);
+        // Beside it first: whoever reads it meanwhile sees the old one or the new one.
+        let beside = path.with_extension("new");
+        write(&beside, document)?;
+        fs::rename(&beside, &path).map_err(|source| Error::File {
+            action: "replace",
+            path,
+            source,
+        })?;
+        kill(self.pid, Signal::SIGHUP).map_err(|errno| Error::System {
+            action: "tell the gateway to read its document",
+            source: errno.into(),
+        })
     }
 }
 
@@ -141,13 +232,12 @@ pub fn nat(
 
 /// Writes both configuration files into a directory of their own; the path of the first.
 fn configure(dir: &Path, pins: &Path, instance: Instance<'_>) -> Result<PathBuf, Error> {
-    let dir = dir.join(instance.name);
-    fs::create_dir_all(&dir).map_err(|source| Error::File {
+    fs::create_dir_all(dir).map_err(|source| Error::File {
         action: "make the directory",
-        path: dir.clone(),
+        path: dir.to_owned(),
         source,
     })?;
-    write(&dir.join("resources.toml"), instance.document)?;
+    write(&dir.join(RESOURCES), instance.document)?;
     let gateway = dir.join("gateway.toml");
     let hook = match instance.hook {
         Hook::Xdp => "xdp",
@@ -157,10 +247,11 @@ fn configure(dir: &Path, pins: &Path, instance: Instance<'_>) -> Result<PathBuf,
     write(
         &gateway,
         &format!(
-            r#"resources = "resources.toml"
+            r#"resources = "{RESOURCES}"
 datapath = "ebpf"
 hook = "{hook}"
 flows = {flows}
+ipv6_flows = {IPV6_FLOWS}
 state_dir = "{dir}"
 pin_dir = "{pins}"
 metrics_listen = "{STATUS}"

@@ -3,6 +3,7 @@
 pub mod documents;
 pub mod halfspace;
 pub mod kernel;
+pub mod target;
 
 use std::net::Ipv4Addr;
 
@@ -57,5 +58,10 @@ pub fn world() -> Sources {
 
 /// Behind a NAT its own address is seen.
 pub fn exactly(address: Ipv4Addr) -> Sources {
-    Sources { address: address.into(), length: 32 }
+    prefix(address, 32)
+}
+
+/// Behind a NAT with several addresses one of these is seen.
+pub fn prefix(address: Ipv4Addr, length: u8) -> Sources {
+    Sources { address: address.into(), length }
 }

@@ -12,8 +12,15 @@ use super::scenario::{Better, Measure, Scenario};
 use super::unit::Unit;
 
 /// All of them.
-pub const ALL: &[Scenario] =
-    &[nat::SCENARIO, chain::SCENARIO, nlb_udp::SCENARIO, new_flows::SCENARIO, memory::SCENARIO, maglev::SCENARIO, snapshot::SCENARIO];
+pub const ALL: &[Scenario] = &[
+    nat::SCENARIO,
+    chain::SCENARIO,
+    nlb_udp::SCENARIO,
+    new_flows::SCENARIO,
+    memory::SCENARIO,
+    maglev::SCENARIO,
+    snapshot::SCENARIO,
+];
 
 /// The rate of frames that arrive, of a step of [`super::lane::Lane`].
 const fn rate(name: &'static str, title: &'static str) -> Measure {

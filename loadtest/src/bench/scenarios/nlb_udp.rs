@@ -1,9 +1,8 @@
 //! The load balancer on datagrams: passing them through should cost what NAT does.
 
-use std::net::TcpListener;
-
 use super::{lost, rate};
 use crate::bench::gateways::halfspace::{self, DEFAULT_FLOWS, Halfspace, Hook, Instance};
+use crate::bench::gateways::target::Healthy;
 use crate::bench::gateways::{Gateway, documents, world};
 use crate::bench::lane::Lane;
 use crate::bench::report::{Plot, Point, Shape};
@@ -59,45 +58,25 @@ pub const SCENARIO: Scenario = Scenario {
 
 fn balancer(site: Site<'_>) -> Result<Box<dyn Contender>, Error> {
     let topology = Topology::lay(site.bed, "nlb", 1)?;
-    let address = (documents::TARGET, documents::HEALTH_PORT);
-    // Health checks connect and hang up: the kernel alone answers them.
-    let health = topology
-        .hosts
-        .enter(|| TcpListener::bind(address))?
-        .map_err(|source| Error::System { action: "listen as the target", source })?;
+    let target = Healthy::listen(&topology, documents::TARGET)?;
     let document = &documents::balancer();
     let instance = Instance { name: "nlb", hook: Hook::Xdp, flows: DEFAULT_FLOWS, document };
     let process = Halfspace::start(site, &topology, instance)?;
     let gateway = Gateway::halfspace(world(), process);
     let direction = Direction::Inward(documents::BALANCER);
     let lane = Lane::new(topology, gateway, direction, &LOADS)?;
-    Ok(Box::new(Balancer { lane, health }))
+    Ok(Box::new(Balancer { lane, target }))
 }
 
 /// The lane, and the target behind it.
 struct Balancer {
     lane: Lane,
-    health: TcpListener,
+    target: Healthy,
 }
 
 impl Contender for Balancer {
     fn round(&mut self, step: &Step, turn: &Turn<'_>) -> Result<Yield, Error> {
-        self.hang_up()?;
+        self.target.hang_up()?;
         self.lane.round(step, turn)
-    }
-}
-
-impl Balancer {
-    /// Takes the connections of health checks out of the backlog, which would fill up.
-    fn hang_up(&self) -> Result<(), Error> {
-        let failed = |source| Error::System { action: "answer health checks", source };
-        self.health.set_nonblocking(true).map_err(failed)?;
-        loop {
-            match self.health.accept() {
-                Ok(connection) => drop(connection),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(failed(error)),
-            }
-        }
     }
 }

@@ -207,7 +207,7 @@ fn one_sender_is_told_so_often_and_another_port_is_told_all_the_same() {
     assert_eq!(w.engine.counters().dropped[Drop::TimeToLive as usize], 1000);
     let other = udp("10.0.1.11:1000", "10.0.1.10:33434").macs(B, w.mac("b")).ttl(1).build();
     assert_eq!(w.send("b", other).len(), 1);
-    w.pass(Duration::from_secs(1));
+    w.pass(std::time::Duration::from_secs(1));
     assert_eq!(w.send("a", probe(&w).build()).len(), 1);
 }
 
