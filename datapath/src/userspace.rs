@@ -438,8 +438,8 @@ impl FastPath for Userspace {
         self.soft.install(key, entry);
     }
 
-    fn remove(&mut self, key: &FlowKey) -> Option<Usage> {
-        self.soft.remove(key)
+    fn remove(&mut self, key: &FlowKey) {
+        self.soft.remove(key);
     }
 
     fn usage(&mut self, key: &FlowKey) -> Option<Usage> {

@@ -91,9 +91,10 @@ pub struct PortPolicy {
 
 /// The table that moves packets once the engine has decided on their flow.
 ///
-/// Calls may be batched by the implementation until [`FastPath::flush`]; entries are always in
-/// place before a frame that was handed over after them goes out, so the answer to a first packet
-/// already finds its way.
+/// Calls may be batched by the implementation until [`FastPath::flush`]. Whatever is batched,
+/// entries are in place before a frame that was handed over after them goes out, so the answer to a
+/// first packet already finds its way; and they are gone before an adjacency changes, so that they
+/// never send to whom a slot is given next.
 pub trait FastPath {
     /// Starts serving a port.
     fn add_port(&mut self, port: PortId, policy: PortPolicy);
@@ -107,8 +108,8 @@ pub trait FastPath {
     /// Installs or replaces an entry.
     fn install(&mut self, key: &FlowKey, entry: &Entry);
 
-    /// Removes an entry; its last counts, if it was there.
-    fn remove(&mut self, key: &FlowKey) -> Option<Usage>;
+    /// Removes an entry, if it is there.
+    fn remove(&mut self, key: &FlowKey);
 
     /// Reads what went through an entry, if it is there.
     fn usage(&mut self, key: &FlowKey) -> Option<Usage>;

@@ -21,9 +21,9 @@ enum Command {
     ObjectGet = 7,
     ProgramRun = 10,
     ObjectInfo = 15,
-    MapLookupAndDelete = 21,
     MapLookupBatch = 24,
     MapUpdateBatch = 26,
+    MapDeleteBatch = 27,
     LinkCreate = 28,
     LinkUpdate = 29,
     LinkDetach = 34,
@@ -217,26 +217,17 @@ impl<K: Pod, V: Pod> Table<K, V> {
         Element { map: raw(self.fd()), pad: 0, key: address(key), value: 0, flags: 0 }
     }
 
-    fn read(&self, command: Command, key: &K) -> io::Result<Option<V>> {
+    /// Reads one value.
+    pub(super) fn get(&self, key: &K) -> io::Result<Option<V>> {
         let mut value = MaybeUninit::<V>::uninit();
         let mut attributes = Element { value: address_mut(&mut value), ..self.element(key) };
         // SAFETY: key and value have the map's sizes (`Table::new`) and outlive the call.
-        match unsafe { bpf(command, &mut attributes) } {
+        match unsafe { bpf(Command::MapLookup, &mut attributes) } {
             // SAFETY: the kernel has filled all bytes, and any bytes are a `V`.
             Ok(_) => Ok(Some(unsafe { value.assume_init() })),
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
             Err(error) => Err(error),
         }
-    }
-
-    /// Reads one value.
-    pub(super) fn get(&self, key: &K) -> io::Result<Option<V>> {
-        self.read(Command::MapLookup, key)
-    }
-
-    /// Removes one entry and returns its last value.
-    pub(super) fn take(&self, key: &K) -> io::Result<Option<V>> {
-        self.read(Command::MapLookupAndDelete, key)
     }
 
     /// Sets one value.
@@ -254,6 +245,32 @@ impl<K: Pod, V: Pod> Table<K, V> {
             Ok(_) => Ok(true),
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Removes many entries, those of them that are there.
+    pub(super) fn remove_all(&self, keys: &[K], failed: &mut dyn FnMut(usize, io::Error)) {
+        let mut done = 0;
+        while done < keys.len() {
+            let keys = &keys[done..];
+            let mut attributes = Batch {
+                keys: address(keys),
+                count: u32::try_from(keys.len()).unwrap_or(u32::MAX),
+                map: raw(self.fd()),
+                ..Batch::default()
+            };
+            // SAFETY: `count` keys of the map's size stand there (`Table::new`).
+            match unsafe { bpf(Command::MapDeleteBatch, &mut attributes) } {
+                Ok(_) => done += (attributes.count as usize).max(1),
+                // The kernel stops at the first that fails and says how many went well.
+                Err(error) => {
+                    done += (attributes.count as usize).min(keys.len() - 1);
+                    if error.raw_os_error() != Some(libc::ENOENT) {
+                        failed(done, error);
+                    }
+                    done += 1;
+                }
+            }
         }
     }
 

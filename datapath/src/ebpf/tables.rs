@@ -1,8 +1,8 @@
 //! The kernel's tables as the engine's [`FastPath`].
 //!
-//! Entries are installed in batches: one system call for many is what lets user space set up
-//! several hundred thousand flows a second. Everything else takes effect at once, behind the
-//! entries that wait.
+//! Entries are installed and removed in batches: one system call for many is what lets user space
+//! set up several hundred thousand flows a second. Removals that wait come before installations
+//! that do. Everything else takes effect at once, behind what waits and matters to it.
 
 use std::collections::{HashSet, VecDeque};
 use std::io;
@@ -24,8 +24,8 @@ use crate::layout::{
 };
 use crate::{Change, Failure};
 
-/// Entries that wait before they are installed without being asked to.
-const INSTALLS_AT_ONCE: usize = 1024;
+/// Entries that wait before they are installed or removed without being asked to.
+const ENTRIES_AT_ONCE: usize = 1024;
 /// Frames that wait before they are sent without being asked to.
 const TRANSMITS_AT_ONCE: usize = 256;
 /// Failures that are kept to be told.
@@ -39,6 +39,8 @@ pub(super) struct Tables {
     injector: Injector,
     waiting4: Waiting<FlowKey4, FlowValue4>,
     waiting6: Waiting<FlowKey6, FlowValue6>,
+    leaving4: Vec<FlowKey4>,
+    leaving6: Vec<FlowKey6>,
     waiting_transmits: usize,
     /// Ports that take frames that XDP redirects.
     xdp_ports: HashSet<PortId>,
@@ -82,6 +84,8 @@ impl Tables {
             injector,
             waiting4: Waiting::default(),
             waiting6: Waiting::default(),
+            leaving4: Vec::new(),
+            leaving6: Vec::new(),
             waiting_transmits: 0,
             xdp_ports: HashSet::new(),
             claimed_ports: HashSet::new(),
@@ -151,7 +155,7 @@ impl Tables {
     /// Visits every entry. Those with keys that no gateway makes are left alone: no packet finds
     /// them.
     pub(super) fn entries(&mut self, visit: &mut dyn FnMut(FlowKey, Entry)) -> io::Result<()> {
-        self.install_waiting();
+        self.settle();
         self.maps.flows4.for_each(&mut |key, value| decode_entry(key, value, visit))?;
         self.maps.flows6.for_each(&mut |key, value| decode_entry(key, value, visit))
     }
@@ -178,7 +182,33 @@ impl Tables {
         Ok(())
     }
 
-    fn install_waiting(&mut self) {
+    fn remove_leaving(&mut self) {
+        let mut failed = Vec::new();
+        if !self.leaving4.is_empty() {
+            let keys = &self.leaving4;
+            self.maps.flows4.remove_all(keys, &mut |index, error| {
+                failed.push((keys[index].decode(), error));
+            });
+            self.leaving4.clear();
+        }
+        if !self.leaving6.is_empty() {
+            let keys = &self.leaving6;
+            self.maps.flows6.remove_all(keys, &mut |index, error| {
+                failed.push((keys[index].decode(), error));
+            });
+            self.leaving6.clear();
+        }
+        for (key, error) in failed {
+            // The key was encoded from one, so it decodes to one.
+            if let Some(key) = key {
+                self.fail(Change::Remove(key), error);
+            }
+        }
+    }
+
+    /// Carries out the removals that wait, and then the installations.
+    fn settle(&mut self) {
+        self.remove_leaving();
         let mut failed = Vec::new();
         if !self.waiting4.keys.is_empty() {
             let Waiting { keys, values } = &self.waiting4;
@@ -267,26 +297,29 @@ impl FastPath for Tables {
             Some(Item::V6(key, value)) => self.waiting6.push(key, value),
             None => self.fail(Change::Install(*key), mixed_families()),
         }
-        if self.waiting4.keys.len() + self.waiting6.keys.len() >= INSTALLS_AT_ONCE {
-            self.install_waiting();
+        if self.waiting4.keys.len() + self.waiting6.keys.len() >= ENTRIES_AT_ONCE {
+            self.settle();
         }
     }
 
-    fn remove(&mut self, key: &FlowKey) -> Option<Usage> {
-        // It may be among those that wait, or replace one that is there.
-        self.install_waiting();
-        let removed = match encode_key(key)? {
-            Key::V4(key) => self.maps.flows4.take(&key).map(|v| v.map(|v| v.state().usage())),
-            Key::V6(key) => self.maps.flows6.take(&key).map(|v| v.map(|v| v.state().usage())),
-        };
-        removed.unwrap_or_else(|error| {
-            self.fail(Change::Remove(*key), error);
-            None
-        })
+    fn remove(&mut self, key: &FlowKey) {
+        // It may be among those that wait.
+        if !(self.waiting4.keys.is_empty() && self.waiting6.keys.is_empty()) {
+            self.settle();
+        }
+        match encode_key(key) {
+            Some(Key::V4(key)) => self.leaving4.push(key),
+            Some(Key::V6(key)) => self.leaving6.push(key),
+            // Nor was it ever installed.
+            None => {}
+        }
+        if self.leaving4.len() + self.leaving6.len() >= ENTRIES_AT_ONCE {
+            self.remove_leaving();
+        }
     }
 
     fn usage(&mut self, key: &FlowKey) -> Option<Usage> {
-        self.install_waiting();
+        self.settle();
         match encode_key(key)? {
             Key::V4(key) => Some(self.maps.flows4.get(&key).ok()??.state().usage()),
             Key::V6(key) => Some(self.maps.flows6.get(&key).ok()??.state().usage()),
@@ -294,6 +327,7 @@ impl FastPath for Tables {
     }
 
     fn set_adjacency(&mut self, slot: AdjacencyId, adjacency: Option<Adjacency>) {
+        self.remove_leaving();
         let value = adjacency.map_or_else(AdjacencySlot::default, |adjacency| {
             AdjacencySlot::of(&adjacency, self.xdp_ports.contains(&adjacency.port))
         });
@@ -302,7 +336,7 @@ impl FastPath for Tables {
     }
 
     fn restamp(&mut self, keys: &[FlowKey], generation: Generation) {
-        self.install_waiting();
+        self.settle();
         for some in keys.chunks(RESTAMPS_AT_ONCE) {
             if let Err(error) = self.restamp_some(some, generation) {
                 self.fail(Change::Restamp(some[0]), error);
@@ -312,7 +346,7 @@ impl FastPath for Tables {
 
     fn set_fence(&mut self, generation: Generation) {
         // Entries of the new generation must be there before those of the old stop.
-        self.install_waiting();
+        self.settle();
         let control = Control { layout_version: LAYOUT_VERSION, fence: generation.0 };
         let result = self.maps.control.set(&0, &control);
         self.note(Change::Fence, result);
@@ -327,7 +361,7 @@ impl FastPath for Tables {
     }
 
     fn flush(&mut self) {
-        self.install_waiting();
+        self.settle();
         self.send_waiting();
     }
 }

@@ -231,8 +231,8 @@ impl FastPath for SoftFastPath {
         self.entries.insert(*key, *entry);
     }
 
-    fn remove(&mut self, key: &FlowKey) -> Option<Usage> {
-        self.entries.remove(key).map(|entry| entry.usage)
+    fn remove(&mut self, key: &FlowKey) {
+        self.entries.remove(key);
     }
 
     fn usage(&mut self, key: &FlowKey) -> Option<Usage> {
