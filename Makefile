@@ -13,16 +13,18 @@ BUILD_PACKAGES := clang llvm libbpf-dev linux-libc-dev make gcc libc6-dev
 RUN_PACKAGES := iproute2 ethtool procps curl nginx-light iperf3 dnsutils iputils-ping traceroute \
 	python3 prometheus
 # The benchmark's peers, and instruments.
-BENCH_PACKAGES := nftables
+BENCH_PACKAGES := nftables haproxy nginx-light libnginx-mod-stream
 # What it found out.
 BENCH_DIR := target/bench
+# Counts instructions.
+GUARD_PACKAGES := valgrind
 # libFuzzer is C++.
 FUZZ_PACKAGES := g++
 # Making and running the container image without a daemon.
 IMAGE_PACKAGES := buildah podman runc
 
-.PHONY: build demo test check fuzz bench image clean \
-	build-packages run-packages bench-packages fuzz-packages image-packages
+.PHONY: build demo test check fuzz bench perf-guard image clean \
+	build-packages run-packages bench-packages guard-packages fuzz-packages image-packages
 
 build: build-packages ## Build everything, optimised
 	$(CARGO) build --release --workspace
@@ -48,6 +50,10 @@ bench: build bench-packages run-packages ## Measure against peers, in namespaces
 	target/release/halfspace-loadtest report --results $(BENCH_DIR)/results.json \
 		--html $(BENCH_DIR)/report.html --markdown docs/benchmarks.md
 
+perf-guard: build-packages run-packages guard-packages ## Whether packets and flows cost more than they did; UPDATE=1 takes over what they cost now
+	$(CARGO) build --release -p halfspace-slow-path
+	$(CARGO) run -p halfspace-perf-guard -- $(if $(UPDATE),--update)
+
 image: build-packages image-packages ## The container image, from one static binary
 	images/build.sh
 
@@ -72,6 +78,8 @@ run-packages:
 	$(call install,$(RUN_PACKAGES))
 bench-packages:
 	$(call install,$(BENCH_PACKAGES))
+guard-packages:
+	$(call install,$(GUARD_PACKAGES))
 fuzz-packages:
 	$(call install,$(FUZZ_PACKAGES))
 image-packages:

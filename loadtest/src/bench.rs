@@ -5,6 +5,7 @@
 //! fails, is reported as missing with the reason, never as a zero.
 
 mod core;
+mod ends;
 mod gateways;
 mod lane;
 mod machine;

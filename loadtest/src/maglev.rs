@@ -129,7 +129,6 @@ fn targets(count: u16) -> Vec<Target> {
 }
 
 /// The share of slots that were not `gone`'s and are now another's.
-#[expect(clippy::cast_precision_loss, reason = "at most 2^24 slots")]
 fn moved(before: &[u16], after: &[u16], gone: usize) -> f64 {
     let stays = before.iter().zip(after).filter(|(old, _)| usize::from(**old) != gone);
     let (mut all, mut moved) = (0_u32, 0_u32);

@@ -1,10 +1,35 @@
-//! What processors spent their time on: how much of the generator's core something else took, which
+//! Keeping work on a core, and what processors spent their time on: how much of the generator's core something else took, which
 //! on a shared machine explains a rate better than anything; and how long all were busy.
 
 use std::fs;
 use std::time::Duration;
 
-use nix::unistd::{SysconfVar, sysconf};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::{Pid, SysconfVar, sysconf};
+
+use crate::error::Error;
+
+/// Keeps the calling thread, and what it starts from now on, on some of the cores.
+///
+/// # Errors
+///
+/// [`Error::System`] if it may not run there.
+pub fn keep_on(cores: &[usize]) -> Result<(), Error> {
+    let mut set = CpuSet::new();
+    cores
+        .iter()
+        .try_for_each(|core| set.set(*core))
+        .and_then(|()| sched_setaffinity(Pid::from_raw(0), &set))
+        .map_err(|errno| Error::System {
+            action: "keep a thread on its core",
+            source: errno.into(),
+        })
+}
+
+/// How many cores there are to use.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
 
 /// Time that a core has spent since boot, in clock ticks: proc(5), `/proc/stat`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

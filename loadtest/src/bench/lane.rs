@@ -5,10 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use halfspace_testbed::{Interrupt, wait_until};
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
 
-use super::core::CoreTime;
+use super::core::{CoreTime, keep_on};
 use super::gateways::Gateway;
 use super::scenario::{Contender, Step, Turn, Yield};
 use super::topology::{Direction, PORT, SERVER_PORT, Topology};
@@ -104,7 +102,7 @@ impl Lane {
         while stalls < WARM_UP_STALLS && begun.elapsed() < limit {
             let before = self.sink.read()?.valid;
             self.topology.source(self.direction).enter(|| {
-                pin()?;
+                keep_on(&[GENERATOR_CORE])?;
                 generator.trickle(*flows, rate, || interrupt.is_raised())
             })??;
             // Not all in time is no error yet: the gateway may still be resolving neighbours, or
@@ -174,6 +172,22 @@ impl Lane {
         self.send(step, interrupt, |generator, stop| generator.obey(&order, stop), watch)
     }
 
+    /// The same with flows in turn without end, at most `rate` frames a second.
+    ///
+    /// # Errors
+    ///
+    /// Whatever failed on either side.
+    pub fn trickle<R>(
+        &self,
+        step: &str,
+        rate: f64,
+        interrupt: &Interrupt,
+        watch: impl FnOnce() -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let order = Order::endless(self.load(step)?.flows).at(rate);
+        self.send(step, interrupt, |generator, stop| generator.obey(&order, stop), watch)
+    }
+
     fn send<R>(
         &self,
         step: &str,
@@ -186,7 +200,7 @@ impl Lane {
         std::thread::scope(|scope| {
             let sending = || -> Result<(), Error> {
                 self.topology.source(self.direction).enter(|| {
-                    pin()?;
+                    keep_on(&[GENERATOR_CORE])?;
                     work(generator, &|| done.load(Ordering::Relaxed) || interrupt.is_raised())
                 })?
             };
@@ -215,6 +229,11 @@ impl Lane {
             return Err(Error::Broken(counted));
         }
         Ok(Reading { sent, valid: counted.valid, at: Instant::now(), core })
+    }
+
+    /// Where it is set up.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
     }
 
     fn load(&self, step: &str) -> Result<&Load, Error> {
@@ -274,24 +293,23 @@ pub struct Reading {
     pub core: CoreTime,
 }
 
+impl Reading {
+    /// The share of the frames sent since `earlier` that did not arrive.
+    #[expect(clippy::cast_precision_loss, reason = "a run sends far less than 2^52 frames")]
+    pub fn lost_since(&self, earlier: &Self) -> f64 {
+        let (sent, valid) = (self.sent - earlier.sent, self.valid - earlier.valid);
+        // Frames under way at the readings can make it come out a hair below zero.
+        if sent == 0 { 0.0 } else { (1.0 - valid as f64 / sent as f64).max(0.0) }
+    }
+}
+
 /// Nothing if nothing was sent between the two.
 #[expect(clippy::cast_precision_loss, reason = "a run sends far less than 2^52 frames")]
 fn sample(first: &Reading, last: &Reading) -> Option<Sample> {
     let seconds = last.at.duration_since(first.at).as_secs_f64();
     let (sent, valid) = ((last.sent - first.sent) as f64, (last.valid - first.valid) as f64);
-    (sent > 0.0 && seconds > 0.0).then(|| Sample {
-        mpps: valid / seconds / 1e6,
-        // Frames under way at the readings can make it come out a hair below zero.
-        lost: (1.0 - valid / sent).max(0.0),
-    })
-}
-
-/// Keeps the calling thread on the generator's core.
-fn pin() -> Result<(), Error> {
-    let mut cores = CpuSet::new();
-    cores.set(GENERATOR_CORE).and_then(|()| sched_setaffinity(Pid::from_raw(0), &cores)).map_err(
-        |errno| Error::System { action: "keep the generator on one core", source: errno.into() },
-    )
+    (sent > 0.0 && seconds > 0.0)
+        .then(|| Sample { mpps: valid / seconds / 1e6, lost: last.lost_since(first) })
 }
 
 #[cfg(test)]

@@ -19,6 +19,18 @@ pub enum Unit {
     /// Flows for each second that a processor was busy.
     #[serde(rename = "flows/CPU-second")]
     FlowsPerCpuSecond,
+    /// TCP connections a second.
+    #[serde(rename = "connections/s")]
+    ConnectionsPerSecond,
+    /// Bits a second, of what programs send.
+    #[serde(rename = "bit/s")]
+    BitsPerSecond,
+    /// Seconds that a processor was busy, for each 10^9 bytes.
+    #[serde(rename = "CPU-s/GB")]
+    CpuSecondsPerGigabyte,
+    /// Millionths of a second.
+    #[serde(rename = "us")]
+    Microseconds,
     /// A part of one.
     #[serde(rename = "share")]
     Share,
@@ -48,8 +60,11 @@ impl Unit {
         match self {
             Self::Ratio => format!("{value:.2}"),
             Self::Mpps => format!("{value:.2} Mpps"),
-            Self::FlowsPerSecond => format!("{}/s", human(value)),
+            Self::FlowsPerSecond | Self::ConnectionsPerSecond => format!("{}/s", human(value)),
             Self::FlowsPerCpuSecond => format!("{}/CPU-s", human(value)),
+            Self::BitsPerSecond => format!("{}bit/s", human(value)),
+            Self::CpuSecondsPerGigabyte => format!("{value:.3} CPU-s/GB"),
+            Self::Microseconds => format!("{value:.1} µs"),
             Self::Share => format!("{:.1} %", value * 100.0),
             Self::Percent => format!("{value:.2} %"),
             Self::Frames => human(value),
@@ -75,6 +90,10 @@ impl Unit {
             Self::Mpps => "million frames a second",
             Self::FlowsPerSecond => "flows a second",
             Self::FlowsPerCpuSecond => "flows a CPU-second",
+            Self::ConnectionsPerSecond => "connections a second",
+            Self::BitsPerSecond => "bits a second",
+            Self::CpuSecondsPerGigabyte => "CPU-seconds for each GB",
+            Self::Microseconds => "microseconds",
             Self::Share => "share",
             Self::Percent => "percent",
             Self::Frames => "frames",
@@ -95,6 +114,8 @@ mod tests {
         assert_eq!(Unit::Ratio.show(0.8549), "0.85");
         assert_eq!(Unit::Mpps.show(1.234), "1.23 Mpps");
         assert_eq!(Unit::FlowsPerSecond.show(285_400.0), "285 k/s");
+        assert_eq!(Unit::BitsPerSecond.show(12_340_000_000.0), "12.3 Gbit/s");
+        assert_eq!(Unit::Microseconds.show(12.34), "12.3 µs");
         assert_eq!(Unit::Share.show(0.0123), "1.2 %");
         assert_eq!(Unit::Percent.show(1.234), "1.23 %");
         assert_eq!(Unit::Bytes.show(288.4), "288 bytes");

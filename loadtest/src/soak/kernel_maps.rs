@@ -56,12 +56,10 @@ pub fn entries(directory: &Path) -> Result<BTreeMap<String, u64>, Error> {
 /// a map.
 pub fn bytes(directory: &Path) -> Result<u64, Error> {
     let mut bytes = 0;
-    for name in pins(directory)? {
-        let path = directory.join(&name);
-        // A pinned link is no map.
-        let Ok(info) = MapInfo::from_pin(&path) else { continue };
-        let fd = info.fd().map_err(Error::bpf("open a pinned map"))?;
-        let facts = PathBuf::from(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd()));
+    for name in pins(directory)?.iter().filter(|name| !is_link(name)) {
+        let map =
+            MapData::from_pin(directory.join(name)).map_err(Error::bpf("open a pinned map"))?;
+        let facts = PathBuf::from(format!("/proc/self/fdinfo/{}", map.fd().as_fd().as_raw_fd()));
         let failed = |source| Error::File { action: "read", path: facts.clone(), source };
         let text = fs::read_to_string(&facts).map_err(failed)?;
         let line = text.lines().find_map(|line| line.strip_prefix("memlock:"));
@@ -78,7 +76,11 @@ pub fn bytes(directory: &Path) -> Result<u64, Error> {
 /// [`Error::File`].
 pub fn links(directory: &Path) -> Result<u64, Error> {
     let names = pins(directory)?;
-    Ok(names.iter().filter(|name| name.starts_with("link-")).count() as u64)
+    Ok(names.iter().filter(|name| is_link(name)).count() as u64)
+}
+
+fn is_link(pin: &str) -> bool {
+    pin.starts_with("link-")
 }
 
 fn pins(directory: &Path) -> Result<Vec<String>, Error> {

@@ -50,7 +50,8 @@ pub fn nat_of_many() -> String {
 pub fn instances(number: usize) -> String {
     let first = FIRST_INSTANCES[number % FIRST_INSTANCES.len()];
     let instances: Vec<_> = (0..INSTANCES).map(|n| nth(first, n)).collect();
-    let mut text = network(Some(INSIDE), &[NAT]) + &balancing(&instances);
+    let mut text =
+        network(Some(INSIDE), &[NAT]) + &balancing("UDP", SERVER_PORT, &instances, HEALTH_PORT);
     for address in instances {
         let [.., high, low] = address.octets();
         // Writing to a String does not fail.
@@ -84,11 +85,16 @@ udp_idle_timeout_seconds = {UDP_IDLE}
 
 /// A load balancer with one target among the hosts.
 pub fn balancer() -> String {
-    network(Some(INSIDE), &[NAT]) + &balancing(&[TARGET])
+    network(Some(INSIDE), &[NAT]) + &balancing("UDP", SERVER_PORT, &[TARGET], HEALTH_PORT)
+}
+
+/// The same for connections, with several targets.
+pub fn balancer_of_connections(targets: &[Ipv4Addr], port: u16) -> String {
+    network(Some(INSIDE), &[NAT]) + &balancing("TCP", port, targets, port)
 }
 
 /// The load balancer and its target group.
-fn balancing(targets: &[Ipv4Addr]) -> String {
+fn balancing(protocol: &str, port: u16, targets: &[Ipv4Addr], health_port: u16) -> String {
     let targets = targets.iter().map(|target| format!("{{ id = \"{target}\" }}"));
     let targets = targets.collect::<Vec<_>>().join(", ");
     format!(
@@ -99,17 +105,17 @@ scheme = "internet-facing"
 subnet_mapping = [{{ subnet_id = "subnet-public", allocation_id = "eipalloc-balancer" }}]
 
 [[load_balancer.listener]]
-protocol = "UDP"
-port = {SERVER_PORT}
+protocol = "{protocol}"
+port = {port}
 target_group_name = "targets"
 
 [[target_group]]
 target_group_name = "targets"
-protocol = "UDP"
-port = {SERVER_PORT}
+protocol = "{protocol}"
+port = {port}
 vpc_id = "vpc-bench"
 target = [{targets}]
-health_check = {{ protocol = "TCP", port = {HEALTH_PORT}, interval_seconds = 5 }}
+health_check = {{ protocol = "TCP", port = {health_port}, interval_seconds = 5 }}
 
 [[address]]
 allocation_id = "eipalloc-balancer"
@@ -121,17 +127,19 @@ public_ip = "{BALANCER}"
 /// The VPC: a subnet of hosts, on `port` if it has one, and a public subnet with the NAT gateway
 /// and its addresses.
 fn network(port: Option<&str>, addresses: &[Ipv4Addr]) -> String {
-    let elastic: String = addresses
-        .iter()
-        .enumerate()
-        .map(|(n, address)| {
-            format!(
-                "[[address]]\nallocation_id = \"eipalloc-nat-{n}\"\npublic_ip = \"{address}\"\n\n"
-            )
-        })
-        .collect();
-    let allocations: Vec<_> =
-        (0..addresses.len()).map(|n| format!("\"eipalloc-nat-{n}\"")).collect();
+    let (mut elastic, mut allocations) = (String::new(), Vec::new());
+    for (n, address) in addresses.iter().enumerate() {
+        // Writing to a String does not fail.
+        let _ = write!(
+            elastic,
+            r#"
+[[address]]
+allocation_id = "eipalloc-nat-{n}"
+public_ip = "{address}"
+"#
+        );
+        allocations.push(format!("\"eipalloc-nat-{n}\""));
+    }
     let allocations = allocations.join(", ");
     let port = port.map(|port| format!("port = \"{port}\"\n")).unwrap_or_default();
     format!(
@@ -177,7 +185,6 @@ nat_gateway_id = "nat-bench"
 subnet_id = "subnet-public"
 allocation_ids = [{allocations}]
 udp_idle_timeout_seconds = {UDP_IDLE}
-
 {elastic}"#
     )
 }

@@ -10,7 +10,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::documents;
-use super::{Gateway, exactly};
+use super::{Gateway, exactly, world};
+use crate::bench::ends::{SERVICE_PORT, TARGETS};
 use crate::bench::scenario::Site;
 use crate::bench::topology::{INSIDE, OUTSIDE, Topology};
 use crate::environments::api::{ApiError, Client};
@@ -228,6 +229,23 @@ pub fn nat(
     let document = &documents::nat();
     let process = Halfspace::start(site, topology, Instance { name, hook, flows, document })?;
     Ok(Gateway::halfspace(exactly(documents::NAT), process))
+}
+
+/// A load balancer in front of several targets, for connections.
+///
+/// # Errors
+///
+/// As [`Halfspace::start`].
+pub fn balancer(
+    site: Site<'_>,
+    topology: &Topology,
+    name: &str,
+    hook: Hook,
+    flows: u32,
+) -> Result<Gateway, Error> {
+    let document = &documents::balancer_of_connections(&TARGETS, SERVICE_PORT);
+    let process = Halfspace::start(site, topology, Instance { name, hook, flows, document })?;
+    Ok(Gateway::halfspace(world(), process))
 }
 
 /// Writes both configuration files into a directory of their own; the path of the first.

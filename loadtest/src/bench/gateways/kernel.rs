@@ -5,7 +5,9 @@ use std::net::Ipv4Addr;
 
 use halfspace_testbed::{Namespace, Testbed};
 
-use super::{Gateway, exactly, hosts};
+use super::documents::BALANCER;
+use super::{Gateway, exactly, hosts, world};
+use crate::bench::ends::TARGETS;
 use crate::bench::topology::{
     GATEWAY_INSIDE, GATEWAY_OUTSIDE, INSIDE, NEXT_HOP, OUTSIDE, PORT, Topology, WORLD,
 };
@@ -33,9 +35,8 @@ impl<'a> Router<'a> {
         })
     }
 
-    /// Tuned as routers are: no reverse path filter, no socket look-up before the routing
-    /// decision, no redirects; neighbours known beforehand.
-    fn forward(&self) -> Result<(), Error> {
+    /// Its addresses, and what is next.
+    fn address(&self) -> Result<(), Error> {
         let Self { namespace, inside, outside, next_hop, .. } = self;
         let mac = self.next_hop_mac.map(|byte| format!("{byte:02x}")).join(":");
         namespace.ip([
@@ -44,6 +45,14 @@ impl<'a> Router<'a> {
             format!("route add {WORLD} via {next_hop}"),
             format!("neighbour replace {next_hop} lladdr {mac} dev {OUTSIDE} nud permanent"),
         ])?;
+        Ok(())
+    }
+
+    /// Tuned as routers are: no reverse path filter, no socket look-up before the routing
+    /// decision, no redirects; neighbours known beforehand.
+    fn forward(&self) -> Result<(), Error> {
+        let Self { namespace, .. } = self;
+        self.address()?;
         namespace.sysctl([
             ("net.ipv4.ip_forward", "1"),
             ("net.ipv4.ip_early_demux", "0"),
@@ -61,8 +70,7 @@ impl<'a> Router<'a> {
     /// Masquerade on top of that, with room for all flows. Says what was tuned.
     fn masquerade(&self, bed: &Testbed) -> Result<Vec<String>, Error> {
         self.forward()?;
-        let path = bed.dir().join("masquerade.nft");
-        let rules = format!(
+        let masquerade = format!(
             "table ip nat {{\n\
              \tchain postrouting {{\n\
              \t\ttype nat hook postrouting priority srcnat; policy accept;\n\
@@ -70,23 +78,69 @@ impl<'a> Router<'a> {
              \t}}\n\
              }}\n"
         );
-        fs::write(&path, rules).map_err(|source| Error::File {
-            action: "write",
-            path: path.clone(),
-            source,
-        })?;
-        self.namespace.run(["nft".as_ref(), "-f".as_ref(), path.as_os_str()])?;
+        rules(bed, self.namespace, &masquerade)?;
         let mut notes = Vec::new();
         // Flows without an answer would be forgotten after 30 s, between two of their rounds.
         let timeout = ("net.netfilter.nf_conntrack_udp_timeout", "600");
         self.namespace.sysctl([timeout])?;
         notes.push(format!("{} = {}", timeout.0, timeout.1));
-        // The table's size and limit belong to the host, not to the namespace: told, not changed.
-        for name in ["net.netfilter.nf_conntrack_max", "net.netfilter.nf_conntrack_buckets"] {
-            notes.push(format!("{name} = {} (the host's)", self.namespace.read_sysctl(name)?));
-        }
+        notes.extend(table(self.namespace)?);
         Ok(notes)
     }
+}
+
+/// Loads nftables rules.
+fn rules(bed: &Testbed, namespace: &Namespace, rules: &str) -> Result<(), Error> {
+    let path = bed.dir().join("rules.nft");
+    let failed = |source| Error::File { action: "write", path: path.clone(), source };
+    fs::write(&path, rules).map_err(failed)?;
+    namespace.run(["nft".as_ref(), "-f".as_ref(), path.as_os_str()])?;
+    Ok(())
+}
+
+/// Size and limit of the connection table, which belong to the host, not to the namespace: told,
+/// not changed.
+fn table(namespace: &Namespace) -> Result<Vec<String>, Error> {
+    let names = ["net.netfilter.nf_conntrack_max", "net.netfilter.nf_conntrack_buckets"];
+    let told =
+        names.map(|name| Ok(format!("{name} = {} (the host's)", namespace.read_sysctl(name)?)));
+    told.into_iter().collect()
+}
+
+/// Addresses alone, the load balancer's among them: a host for whatever runs on it.
+///
+/// # Errors
+///
+/// [`Error::Testbed`].
+pub fn host(topology: &Topology) -> Result<(), Error> {
+    let router = Router::only(topology)?;
+    router.address()?;
+    router.namespace.ip([format!("address add {BALANCER}/24 dev {OUTSIDE}")])?;
+    Ok(())
+}
+
+/// nftables destination NAT of the load balancer's address, to its targets in turn.
+///
+/// # Errors
+///
+/// [`Error::Testbed`], [`Error::File`].
+pub fn dnat(bed: &Testbed, topology: &Topology) -> Result<Gateway, Error> {
+    let router = Router::only(topology)?;
+    router.forward()?;
+    let namespace = router.namespace;
+    namespace.ip([format!("address add {BALANCER}/24 dev {OUTSIDE}")])?;
+    let map: Vec<_> = TARGETS.iter().enumerate().map(|(n, it)| format!("{n} : {it}")).collect();
+    let (count, map) = (TARGETS.len(), map.join(", "));
+    let dnat = format!(
+        "table ip nat {{\n\
+         \tchain prerouting {{\n\
+         \t\ttype nat hook prerouting priority dstnat; policy accept;\n\
+         \t\tip daddr {BALANCER} dnat to numgen inc mod {count} map {{ {map} }}\n\
+         \t}}\n\
+         }}\n"
+    );
+    rules(bed, namespace, &dnat)?;
+    Ok(Gateway::kernel(world(), table(namespace)?))
 }
 
 /// IPv4 forwarding, no NAT.

@@ -3,9 +3,12 @@
 pub mod documents;
 pub mod halfspace;
 pub mod kernel;
+pub mod proxies;
 pub mod target;
 
 use std::net::Ipv4Addr;
+
+use halfspace_testbed::Process;
 
 use self::halfspace::Halfspace;
 use super::topology::{FIRST_IN_WORLD, GATEWAY_INSIDE, INSIDE, OUTSIDE, Topology};
@@ -22,17 +25,23 @@ pub struct Gateway {
     pub notes: Vec<String>,
     _relay: Option<Relay>,
     _halfspace: Option<Halfspace>,
+    _proxy: Option<Process>,
 }
 
 impl Gateway {
     /// The kernel itself, which needs nothing of ours to go on.
     pub fn kernel(sources: Sources, notes: Vec<String>) -> Self {
-        Self { sources, notes, _relay: None, _halfspace: None }
+        Self { sources, notes, _relay: None, _halfspace: None, _proxy: None }
     }
 
     /// A process of Halfspace's.
     pub fn halfspace(sources: Sources, process: Halfspace) -> Self {
-        Self { sources, notes: Vec::new(), _relay: None, _halfspace: Some(process) }
+        Self { _halfspace: Some(process), ..Self::kernel(sources, Vec::new()) }
+    }
+
+    /// Somebody else's process.
+    pub fn proxy(sources: Sources, notes: Vec<String>, process: Process) -> Self {
+        Self { _proxy: Some(process), ..Self::kernel(sources, notes) }
     }
 
     /// No gateway: whatever comes in leaves by the other side.

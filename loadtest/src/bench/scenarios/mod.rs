@@ -1,11 +1,15 @@
 //! All scenarios, in the order in which they run. Each is a file of its own.
 
+mod bulk;
 mod chain;
 mod maglev;
 mod memory;
 mod nat;
 mod new_flows;
+mod nlb_cpu_per_gb;
+mod nlb_crr;
 mod nlb_udp;
+mod rtt;
 mod snapshot;
 
 use super::scenario::{Better, Measure, Scenario};
@@ -17,6 +21,10 @@ pub const ALL: &[Scenario] = &[
     chain::SCENARIO,
     nlb_udp::SCENARIO,
     new_flows::SCENARIO,
+    nlb_crr::SCENARIO,
+    rtt::SCENARIO,
+    bulk::SCENARIO,
+    nlb_cpu_per_gb::SCENARIO,
     memory::SCENARIO,
     maglev::SCENARIO,
     snapshot::SCENARIO,

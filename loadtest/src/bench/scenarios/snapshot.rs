@@ -1,0 +1,144 @@
+//! A large change of the desired state: no packet of the flows that go on is to be lost, and it is
+//! to be in force soon.
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use halfspace_testbed::{Interrupt, wait_until};
+
+use crate::bench::gateways::halfspace::{self, Access, Halfspace, Hook, Instance};
+use crate::bench::gateways::target::Healthy;
+use crate::bench::gateways::{Gateway, documents, exactly};
+use crate::bench::lane::Lane;
+use crate::bench::scenario::{
+    Better, Contender, Entry, Measure, Origin, Scenario, Site, Step, Turn, Yield,
+};
+use crate::bench::topology::{Direction, Topology};
+use crate::bench::unit::Unit;
+use crate::error::Error;
+
+const STEP: &str = "snapshot";
+
+/// Flows that go on.
+const FLOWS: u32 = 100_000;
+
+/// Frames of these a second: far less than any of the contenders' limits, so that what is lost is
+/// lost because of the change.
+const RATE: f64 = 200_000.0;
+
+/// The longest that a change may take to be in force.
+const APPLY_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long the last frames may take to arrive.
+const DRAIN: Duration = Duration::from_millis(100);
+
+/// See [`Scenario::about`].
+pub const SCENARIO: Scenario = Scenario {
+    name: "snapshot",
+    title: "Changing the desired state",
+    about: "100,000 UDP flows through a NAT at 200,000 frames a second, while a resource document \
+            with 1,000 network interfaces and 1,000 healthy targets of a load balancer is put in \
+            force, none of which were in the one before. It is the time from writing the file, \
+            followed by SIGHUP, until the gateway says that the new state is in force and every \
+            flow has been looked at under it; and the frames that did not arrive, from before the \
+            change until well after it.",
+    steps: &[Step {
+        name: STEP,
+        quick: true,
+        measures: &[
+            Measure {
+                name: "snapshot_lost_packets",
+                title: "frames lost",
+                unit: Unit::Frames,
+                better: Better::Lower,
+            },
+            Measure {
+                name: "snapshot_apply_s",
+                title: "in force after",
+                unit: Unit::Seconds,
+                better: Better::Lower,
+            },
+        ],
+    }],
+    contenders: &[Entry {
+        name: "halfspace",
+        title: "Halfspace NAT, XDP",
+        origin: Origin::Ours,
+        needs: &[],
+        steps: &[STEP],
+        set_up: |site| set_up(site),
+    }],
+    plots: &[],
+};
+
+fn set_up(site: Site<'_>) -> Result<Box<dyn Contender>, Error> {
+    let topology = Topology::lay(site.bed, STEP, 1)?;
+    // All instances that there will be answer ARP and health checks.
+    topology.hosts.ip([format!("route add local {} dev lo", documents::INSTANCES_NETWORK)])?;
+    let targets = Healthy::listen(&topology, Ipv4Addr::UNSPECIFIED)?;
+    let document = &documents::nat();
+    let (hook, flows) = (Hook::Xdp, halfspace::DEFAULT_FLOWS);
+    let process =
+        Halfspace::start(site, &topology, Instance { name: STEP, hook, flows, document })?;
+    let access = process.access();
+    let gateway = Gateway::halfspace(exactly(documents::NAT), process);
+    let lane = Lane::new(topology, gateway, Direction::Outward, &[(STEP, FLOWS)])?;
+    Ok(Box::new(Changing { lane, access, targets, changes: 0, warm: false }))
+}
+
+struct Changing {
+    lane: Lane,
+    access: Access,
+    targets: Healthy,
+    /// Changes so far.
+    changes: usize,
+    /// Whether all flows were seen to pass.
+    warm: bool,
+}
+
+impl Contender for Changing {
+    fn round(&mut self, step: &Step, turn: &Turn<'_>) -> Result<Yield, Error> {
+        let [lost, apply] = step.measures else {
+            return Err(Error::Missing(format!("{} is no step of this scenario", step.name)));
+        };
+        self.targets.hang_up()?;
+        if !self.warm {
+            self.lane.warm_up(STEP, turn.interrupt)?;
+            self.warm = true;
+        }
+        let document = documents::instances(self.changes);
+        self.changes += 1;
+        let before = self.lane.read(STEP)?;
+        let took = self.lane.pace(STEP, RATE, turn.interrupt, || {
+            turn.interrupt.sleep(turn.ramp);
+            let took = change(&self.access, &document, turn.interrupt)?;
+            // What the change set off goes on: new targets are looked for and probed.
+            turn.interrupt.sleep(turn.duration);
+            Ok(took)
+        })?;
+        turn.interrupt.sleep(DRAIN);
+        let after = self.lane.read(STEP)?;
+        let (sent, arrived) = (after.sent - before.sent, after.valid - before.valid);
+        if sent == 0 {
+            return Ok(Yield::default());
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a round sends far less than 2^52 frames")]
+        let missing = sent.saturating_sub(arrived) as f64;
+        let samples = vec![(lost.name, missing), (apply.name, took.as_secs_f64())];
+        Ok(Yield { samples, disturbed: None })
+    }
+}
+
+/// Puts a document in force; how long that took.
+fn change(access: &Access, document: &str, interrupt: &Interrupt) -> Result<Duration, Error> {
+    let before = access.status()?.generation;
+    let begun = Instant::now();
+    access.change_document(document)?;
+    let in_force = || {
+        let status = access.status();
+        let settled = status.is_ok_and(|now| now.generation != before && now.settled);
+        settled || interrupt.is_raised()
+    };
+    wait_until(APPLY_LIMIT, "a changed resource document to be in force", in_force)?;
+    Ok(begun.elapsed())
+}
