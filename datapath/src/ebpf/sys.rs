@@ -445,8 +445,6 @@ pub(super) struct RunInput<'a> {
     pub data: &'a [u8],
     /// The kernel's context structure, or nothing.
     pub context: &'a [u8],
-    /// How often; 0 is once.
-    pub repeat: u32,
     /// `BPF_F_TEST_*`.
     pub flags: u32,
 }
@@ -458,8 +456,6 @@ pub(super) struct RunOutput {
     pub result: u32,
     /// Bytes of the packet afterwards.
     pub length: usize,
-    /// Mean time of a run, in nanoseconds.
-    pub nanos: u32,
 }
 
 /// Runs a program. What it made of the packet is put into `output`, if that is not empty.
@@ -476,7 +472,6 @@ pub(super) fn run(
         data_size_out: size(output)?,
         data_in: pointer(input.data),
         data_out: if output.is_empty() { 0 } else { address_mut(output) },
-        repeat: input.repeat,
         context_size_in: size(input.context)?,
         context_in: pointer(input.context),
         flags: input.flags,
@@ -484,9 +479,5 @@ pub(super) fn run(
     };
     // SAFETY: every pointer is to a slice of the size beside it, or zero with a size of zero.
     unsafe { bpf(Command::ProgramRun, &mut attributes) }?;
-    Ok(RunOutput {
-        result: attributes.result,
-        length: attributes.data_size_out as usize,
-        nanos: attributes.duration,
-    })
+    Ok(RunOutput { result: attributes.result, length: attributes.data_size_out as usize })
 }

@@ -98,6 +98,23 @@ impl Verdict {
     }
 }
 
+const LOOK_UP: &str = "The look-up waits for memory: with a million flows it is 47 % of all time. \
+    Entries of two whole cache lines helped by a tenth; a table with twice the buckets showed no \
+    gain. The medians of quiet runs lie above the target, and what else runs on the machine's cache \
+    takes them below.";
+
+const NEW_FLOWS: &str = "The worker needs 4.5 µs for a flow: 39 % to send its first packet on \
+    through a packet socket, 23 % to make two entries in the kernel, 38 % to decide. Entries go in \
+    and out in batches, and so do packets; passing by the queueing discipline, and a flow record of \
+    64 bytes instead of 120, made no difference that could be told from noise. What is left is that \
+    the kernel program makes the flows of a class itself.";
+
+const MEMORY: &str = "289 bytes are the kernel's: for each direction 48 of its own, key, value and \
+    padding to two cache lines, and a place in the table. The worker has 113: the flow, its timer, \
+    its lease and its place in the index. Without the padding it would be 16 bytes less, and \
+    50,000 flows a tenth slower. 256 would take a table of our own in the kernel, with one entry \
+    for both directions.";
+
 /// All of them, in the order of reports.
 pub const RATIOS: &[Ratio] = {
     use Target::{AtLeast, AtMost, Below};
@@ -105,14 +122,16 @@ pub const RATIOS: &[Ratio] = {
     &[
         ratio("nat_1_xdp_vs_raw", ("nat_1", "halfspace_xdp"), ("nat_1", "raw"), AtLeast(0.85)),
         ratio("nat_1_xdp_vs_nft", ("nat_1", "halfspace_xdp"), ("nat_1", "nft"), AtLeast(4.0)),
-        ratio("nat_50k_xdp_vs_raw", ("nat_50k", "halfspace_xdp"), ("nat_50k", "raw"), AtLeast(0.5)),
+        ratio("nat_50k_xdp_vs_raw", ("nat_50k", "halfspace_xdp"), ("nat_50k", "raw"), AtLeast(0.5))
+            .because(LOOK_UP),
         ratio("nat_50k_xdp_vs_nft", ("nat_50k", "halfspace_xdp"), ("nat_50k", "nft"), AtLeast(3.0)),
         ratio(
             "nat_1m_xdp_vs_own_50k",
             ("nat_1m", "halfspace_xdp"),
             ("nat_50k", "halfspace_xdp"),
             AtLeast(0.8),
-        ),
+        )
+        .because(LOOK_UP),
         ratio("nat_1_tc_vs_nft", ("nat_1", "halfspace_tc"), ("nat_1", "nft"), AtLeast(1.7)),
         ratio("nat_50k_tc_vs_nft", ("nat_50k", "halfspace_tc"), ("nat_50k", "nft"), AtLeast(1.8)),
         ratio("chain_xdp_vs_own_nat", ("chain", "chain_xdp"), ("chain", "nat_xdp"), AtLeast(0.95)),
@@ -130,13 +149,15 @@ pub const RATIOS: &[Ratio] = {
             ("new_flows", "halfspace_xdp"),
             ("new_flows", "nft"),
             AtLeast(2.0),
-        ),
+        )
+        .because(NEW_FLOWS),
         ratio(
             "new_flows_per_cpu_vs_nft",
             ("new_flows_per_cpu", "halfspace_xdp"),
             ("new_flows_per_cpu", "nft"),
             AtLeast(1.2),
-        ),
+        )
+        .because(NEW_FLOWS),
         ratio("nlb_crr_vs_haproxy", ("nlb_crr", "halfspace"), ("nlb_crr", "haproxy"), AtLeast(2.0)),
         ratio(
             "nlb_crr_vs_nft_dnat",
@@ -151,6 +172,11 @@ pub const RATIOS: &[Ratio] = {
             ("bulk_tcp", "halfspace_tc"),
             ("bulk_tcp", "kernel"),
             AtLeast(1.0),
+        )
+        .because(
+            "Copying rules: the program on the tc hook takes 3 % of all time, two thirds of that in \
+             making headers writable, which the kernel's own forwarding does too. Medians lie \
+             between 0.92 and 1.0.",
         ),
         ratio(
             "nlb_cpu_per_gb_vs_haproxy",
@@ -158,8 +184,8 @@ pub const RATIOS: &[Ratio] = {
             ("nlb_cpu_per_gb", "haproxy"),
             AtMost(0.25),
         ),
-        figure("bytes_per_flow_1m", "halfspace", AtMost(400.0)),
-        figure("bytes_per_flow_4m", "halfspace", AtMost(400.0)),
+        figure("bytes_per_flow_1m", "halfspace", AtMost(400.0)).because(MEMORY),
+        figure("bytes_per_flow_4m", "halfspace", AtMost(400.0)).because(MEMORY),
         figure("maglev_build_ms", "halfspace", AtMost(10.0)),
         figure("maglev_peak_mib", "halfspace", AtMost(4.0)),
         figure("maglev_disruption_pct", "halfspace", Below(2.0)),
@@ -187,6 +213,11 @@ const fn series((measure, contender): (&'static str, &'static str)) -> Series {
 }
 
 impl Ratio {
+    /// Says why the target may be missed.
+    const fn because(self, why: &'static str) -> Self {
+        Self { why: Some(why), ..self }
+    }
+
     /// The figures that it is made of.
     pub fn series(&self) -> impl Iterator<Item = Series> {
         [Some(self.over), self.under].into_iter().flatten()

@@ -193,10 +193,6 @@ impl Comparison<'_> {
     }
 
     fn run(&self, case: &Case, output: &mut [u8]) -> io::Result<RunOutput> {
-        self.run_often(case, 1, output)
-    }
-
-    fn run_often(&self, case: &Case, repeat: u32, output: &mut [u8]) -> io::Result<RunOutput> {
         let links = self.ebpf.links.links();
         let programs = links.programs();
         let (program, context) = match self.hook {
@@ -204,7 +200,7 @@ impl Comparison<'_> {
             Hook::Xdp => (&programs.xdp, xdp_context(case.port, case.frame.len()).to_vec()),
         };
         let flags = if self.sums { CHECKSUM_COMPLETE } else { 0 };
-        let input = RunInput { data: &case.frame, context: &context, repeat, flags };
+        let input = RunInput { data: &case.frame, context: &context, flags };
         sys::run(program.as_fd(), &input, output)
     }
 
@@ -412,7 +408,7 @@ fn a_million_packets_through_xdp_do_what_the_reference_says() {
 fn the_sum_over_a_whole_packet_is_kept_right_under_tc() {
     compare("diff-sum", Hook::Tc, |comparison| {
         comparison.sums = true;
-        let (_, case) = generate::hit(&mut Rng(1), comparison.ports, true);
+        let (_, case) = generate::hit(&mut Rng(1), comparison.ports);
         if comparison.run(&case, &mut []).is_err() {
             let why = "before Linux 6.15 test runs do not check the sum over a whole packet";
             assert!(std::env::var_os("HALFSPACE_REQUIRE_ALL").is_none(), "{why}");
@@ -452,27 +448,4 @@ fn a_wrong_expectation_is_noticed() {
         comparison.bend = None;
         comparison.round(&mut Rng(1), PACKETS).unwrap();
     });
-}
-
-/// Not a check but a measurement:
-/// `cargo test -p datapath --lib -- --ignored --nocapture nanoseconds`.
-#[test]
-#[ignore = "prints how long the programs take, which is for people to read"]
-fn nanoseconds_a_packet() {
-    // In one run the packet that went in goes in again as it came out: its TTL has to last.
-    const REPEAT: u32 = 200;
-    const RUNS: usize = 2000;
-
-    for hook in [Hook::Tc, Hook::Xdp] {
-        compare("nanoseconds", hook, |comparison| {
-            for v4 in [true, false] {
-                let (world, case) = generate::hit(&mut Rng(3), comparison.ports, v4);
-                set_up(&world, comparison.ebpf.fast_path());
-                let nanos = |_| comparison.run_often(&case, REPEAT, &mut []).unwrap().nanos;
-                let best = (0..RUNS).map(nanos).min();
-                println!("{hook:?} IPv{}: {best:?} ns a packet", if v4 { 4 } else { 6 });
-                clear(&world, comparison.ebpf.fast_path());
-            }
-        });
-    }
 }

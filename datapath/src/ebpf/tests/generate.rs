@@ -456,11 +456,10 @@ fn shortest(frame: &[u8], tc: bool) -> usize {
     }
 }
 
-/// One flow whose packet comes out as it went in, but for a TTL that lasts, and that packet: it
-/// can be run many times over.
-pub(super) fn hit(rng: &mut Rng, ports: [PortId; 2], v4: bool) -> (World, Case) {
+/// One flow of IPv4, and a packet of it.
+pub(super) fn hit(rng: &mut Rng, ports: [PortId; 2]) -> (World, Case) {
     let mut world = World::new(rng, ports);
-    let tuple = tuple(rng, Protocol::Udp, v4, false);
+    let tuple = tuple(rng, Protocol::Udp, true, false);
     let key = FlowKey { port: ports[0], tuple };
     world.adjacencies[0] = Some(Adjacency {
         port: ports[1],
@@ -476,8 +475,7 @@ pub(super) fn hit(rng: &mut Rng, ports: [PortId; 2], v4: bool) -> (World, Case) 
         usage: Usage::default(),
     };
     world.flows = vec![(key, entry)];
-    let packet =
-        Packet { ttl: 255, options: 0, fragment: 0, payload: 18, ..Packet::of(rng, tuple) };
+    let packet = Packet { ttl: 64, options: 0, fragment: 0, payload: 18, ..Packet::of(rng, tuple) };
     let frame = packet.build(rng);
     (world, Case { port: ports[0], frame, meta: FrameMeta::default() })
 }

@@ -16,6 +16,8 @@ pub const BALANCER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 80);
 pub const TARGET: Ipv4Addr = FIRST_HOST;
 /// The port that answers the load balancer's health checks.
 pub const HEALTH_PORT: u16 = 8080;
+/// Where the load balancer's interface is, which probes: a subnet that is on nobody's link.
+pub const PROBING: &str = "10.1.128.0/24";
 /// The bridge of the execution environment.
 pub const BRIDGE: &str = "bridge-bench";
 
@@ -26,10 +28,13 @@ pub const MANY_LENGTH: u8 = 29;
 
 /// Instances, each with a network interface, of the snapshot that is large; and as many targets.
 pub const INSTANCES: u32 = 1000;
-/// Where the instances of such snapshots are: whoever has an address of these answers for it.
-pub const INSTANCES_NETWORK: &str = "10.1.16.0/20";
-/// The first instance of every second such snapshot, and of those between.
-const FIRST_INSTANCES: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 1, 16, 0), Ipv4Addr::new(10, 1, 24, 0)];
+/// The gateway's link towards the instances, and its address there.
+pub const INSTANCES_PORT: &str = "instances";
+/// The gateway on that link, a /20.
+pub const GATEWAY_INSTANCES: Ipv4Addr = Ipv4Addr::new(10, 1, 144, 1);
+/// The first instance of every second such snapshot, and of those between; each a /22.
+pub const FIRST_INSTANCES: [Ipv4Addr; 2] =
+    [Ipv4Addr::new(10, 1, 148, 0), Ipv4Addr::new(10, 1, 152, 0)];
 
 /// Seconds that flows are kept between two rounds of theirs.
 const UDP_IDLE: u32 = 3600;
@@ -45,22 +50,32 @@ pub fn nat_of_many() -> String {
     network(Some(INSIDE), &addresses)
 }
 
-/// Hosts behind a NAT gateway, 1,000 declared network interfaces beside them, and a load balancer
-/// with these as its targets. No interface or target is in two of these in a row.
+/// Hosts behind a NAT gateway, 1,000 declared network interfaces in a subnet of their own, and a
+/// load balancer with these as its targets. No interface or target is in two of these in a row.
 pub fn instances(number: usize) -> String {
     let first = FIRST_INSTANCES[number % FIRST_INSTANCES.len()];
     let instances: Vec<_> = (0..INSTANCES).map(|n| nth(first, n)).collect();
     let mut text =
         network(Some(INSIDE), &[NAT]) + &balancing("UDP", SERVER_PORT, &instances, HEALTH_PORT);
+    // Writing to a String does not fail.
+    let _ = write!(
+        text,
+        r#"
+[[subnet]]
+subnet_id = "subnet-instances"
+vpc_id = "vpc-bench"
+cidr_block = "10.1.144.0/20"
+port = "{INSTANCES_PORT}"
+"#
+    );
     for address in instances {
         let [.., high, low] = address.octets();
-        // Writing to a String does not fail.
         let _ = write!(
             text,
             r#"
 [[network_interface]]
 network_interface_id = "eni-bench-{high}-{low}"
-subnet_id = "subnet-hosts"
+subnet_id = "subnet-instances"
 private_ip_address = "{address}"
 "#
         );

@@ -1,27 +1,36 @@
 //! Targets behind a load balancer, as far as its health checks see them.
 
-use std::io::ErrorKind;
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-use super::documents::HEALTH_PORT;
-use crate::bench::topology::Topology;
+use halfspace_testbed::Namespace;
+use socket2::{Domain, Socket, Type};
+
+use super::documents::{HEALTH_PORT, PROBING};
 use crate::error::Error;
+
+/// Connections that wait to be taken: those of a thousand targets between two rounds.
+const BACKLOG: i32 = 4096;
 
 /// Healthy targets: health checks connect and hang up, so the kernel alone answers them.
 #[derive(Debug)]
 pub struct Healthy(TcpListener);
 
 impl Healthy {
-    /// Answers on one of the hosts' addresses, or on all.
+    /// Answers in a namespace, on one of its addresses or on all. Whoever probes is behind `router`,
+    /// though the link may look as if it were the whole VPC's.
     ///
     /// # Errors
     ///
     /// [`Error::System`], [`Error::Testbed`].
-    pub fn listen(topology: &Topology, address: Ipv4Addr) -> Result<Self, Error> {
-        let listener = topology
-            .hosts
-            .enter(|| TcpListener::bind((address, HEALTH_PORT)))?
-            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+    pub fn listen(
+        namespace: &Namespace,
+        router: Ipv4Addr,
+        address: Ipv4Addr,
+    ) -> Result<Self, Error> {
+        namespace.ip([format!("route add {PROBING} via {router}")])?;
+        let listener = namespace
+            .enter(|| listen((address, HEALTH_PORT).into()))?
             .map_err(|source| Error::System { action: "listen as the target", source })?;
         Ok(Self(listener))
     }
@@ -43,4 +52,12 @@ impl Healthy {
             }
         }
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }

@@ -7,7 +7,7 @@ use crate::bench::gateways::{Gateway, documents, world};
 use crate::bench::lane::Lane;
 use crate::bench::report::{Plot, Point, Shape};
 use crate::bench::scenario::{Contender, Entry, Origin, Scenario, Site, Step, Turn, Yield};
-use crate::bench::topology::{Direction, Topology};
+use crate::bench::topology::{Direction, GATEWAY_INSIDE, Topology};
 use crate::error::Error;
 
 const FLOWS: u32 = 50_000;
@@ -58,7 +58,7 @@ pub const SCENARIO: Scenario = Scenario {
 
 fn balancer(site: Site<'_>) -> Result<Box<dyn Contender>, Error> {
     let topology = Topology::lay(site.bed, "nlb", 1)?;
-    let target = Healthy::listen(&topology, documents::TARGET)?;
+    let target = Healthy::listen(&topology.hosts, GATEWAY_INSIDE, documents::TARGET)?;
     let document = &documents::balancer();
     let instance = Instance { name: "nlb", hook: Hook::Xdp, flows: DEFAULT_FLOWS, document };
     let process = Halfspace::start(site, &topology, instance)?;

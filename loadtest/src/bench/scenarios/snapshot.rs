@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use halfspace_testbed::{Interrupt, wait_until};
+use halfspace_testbed::{Interrupt, Namespace, wait_until};
 
 use crate::bench::gateways::halfspace::{self, Access, Halfspace, Hook, Instance};
 use crate::bench::gateways::target::Healthy;
@@ -13,7 +13,7 @@ use crate::bench::lane::Lane;
 use crate::bench::scenario::{
     Better, Contender, Entry, Measure, Origin, Scenario, Site, Step, Turn, Yield,
 };
-use crate::bench::topology::{Direction, Topology};
+use crate::bench::topology::{Direction, PORT, Topology};
 use crate::bench::unit::Unit;
 use crate::error::Error;
 
@@ -73,17 +73,25 @@ pub const SCENARIO: Scenario = Scenario {
 
 fn set_up(site: Site<'_>) -> Result<Box<dyn Contender>, Error> {
     let topology = Topology::lay(site.bed, STEP, 1)?;
-    // All instances that there will be answer ARP and health checks.
-    topology.hosts.ip([format!("route add local {} dev lo", documents::INSTANCES_NETWORK)])?;
-    let targets = Healthy::listen(&topology, Ipv4Addr::UNSPECIFIED)?;
-    let document = &documents::nat();
+    // Instances have a link of their own: what they say all at once, a thousand answers to ARP and
+    // to probes, would else find the generator's frames in the queue of the hosts' link, and push
+    // some of them out before the gateway ever saw them.
+    let instances = site.bed.namespace("snapshot-instances")?;
+    let link = ((topology.gateway(), documents::INSTANCES_PORT), (&instances, PORT));
+    site.bed.veths(&[link])?;
+    instances.ip([format!("address add 10.1.144.5/20 dev {PORT}")])?;
+    // All that there will be answer.
+    instances.ip(documents::FIRST_INSTANCES.map(|it| format!("route add local {it}/22 dev lo")))?;
+    let router = documents::GATEWAY_INSTANCES;
+    let targets = Healthy::listen(&instances, router, Ipv4Addr::UNSPECIFIED)?;
+    let document = &documents::instances(0);
     let (hook, flows) = (Hook::Xdp, halfspace::DEFAULT_FLOWS);
     let process =
         Halfspace::start(site, &topology, Instance { name: STEP, hook, flows, document })?;
     let access = process.access();
     let gateway = Gateway::halfspace(exactly(documents::NAT), process);
     let lane = Lane::new(topology, gateway, Direction::Outward, &[(STEP, FLOWS)])?;
-    Ok(Box::new(Changing { lane, access, targets, changes: 0, warm: false }))
+    Ok(Box::new(Changing { lane, access, targets, changes: 0, warm: false, _instances: instances }))
 }
 
 struct Changing {
@@ -94,6 +102,7 @@ struct Changing {
     changes: usize,
     /// Whether all flows were seen to pass.
     warm: bool,
+    _instances: Namespace,
 }
 
 impl Contender for Changing {
@@ -106,8 +115,8 @@ impl Contender for Changing {
             self.lane.warm_up(STEP, turn.interrupt)?;
             self.warm = true;
         }
-        let document = documents::instances(self.changes);
         self.changes += 1;
+        let document = documents::instances(self.changes);
         let before = self.lane.read(STEP)?;
         let took = self.lane.pace(STEP, RATE, turn.interrupt, || {
             turn.interrupt.sleep(turn.ramp);
