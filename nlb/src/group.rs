@@ -25,6 +25,9 @@ pub(crate) struct Group {
     /// No target is healthy, so all of them serve.
     fail_open: bool,
     table: Option<MaglevTable>,
+    /// Targets or their health have changed since the table was built. The next new flow has it built
+    /// anew: when a thousand targets become healthy in a row, that happens once.
+    stale: bool,
     /// When the first of the targets is due.
     due: Time,
 }
@@ -71,6 +74,7 @@ impl Group {
             targets: Vec::new(),
             fail_open: true,
             table: None,
+            stale: true,
             due: Time::default(),
         }
     }
@@ -104,7 +108,7 @@ impl Group {
         self.check = Some(config.health_check.clone());
         self.source = source;
         self.due = now;
-        self.rebuild();
+        self.stale = true;
     }
 
     pub(crate) fn targets(&self) -> impl Iterator<Item = &Target> {
@@ -118,7 +122,10 @@ impl Group {
 
     /// The target of a new flow. A client that is a target itself is never sent to itself: its
     /// packets would come back with its own address as their source.
-    pub(crate) fn pick(&self, tuple: &Tuple, tcp_sequence: u32) -> Option<SocketAddr> {
+    pub(crate) fn pick(&mut self, tuple: &Tuple, tcp_sequence: u32) -> Option<SocketAddr> {
+        if std::mem::take(&mut self.stale) {
+            self.rebuild();
+        }
         let hash = flow_hash(self.seed, tuple, tcp_sequence);
         let first = &self.targets[self.table.as_ref()?.lookup(hash)?];
         if first.suits(tuple) {
@@ -192,9 +199,7 @@ impl Group {
             target.next_probe = target.next_probe.min(now + Duration::from_secs(1));
             self.due = self.due.min(target.next_probe);
         }
-        if target.state != before {
-            self.rebuild();
-        }
+        self.stale |= target.state != before;
     }
 
     fn rebuild(&mut self) {
