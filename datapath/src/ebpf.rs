@@ -167,9 +167,10 @@ impl Linker {
         self.links().attach(port, name, wish)
     }
 
-    /// Removes the links of a port that [`Ebpf::let_go`] was called for.
+    /// Removes the links of a port that [`Ebpf::let_go`] was called for, unless it was attached
+    /// again since.
     pub fn unlink(&self, port: PortId) {
-        if let Err(error) = self.links().detach(port) {
+        if let Err(error) = self.links().remove_leaving(port) {
             tracing::warn!(%port, %error, "could not remove a port's links");
         }
     }
@@ -246,6 +247,7 @@ impl Ebpf {
     /// See [`crate::Datapath::let_go`].
     pub fn let_go(&mut self, port: PortId) {
         self.attached.retain(|&other| other != port);
+        self.links.links().let_go(port);
         if let Err(error) = self.tables.set_takes_xdp(port, false) {
             tracing::warn!(%port, %error, "could not update the adjacencies of a port that goes");
         }

@@ -312,7 +312,7 @@ impl Linker {
         self.0.as_ref().map_or(Ok(()), |linker| linker.link(port, name, wish).map(drop))
     }
 
-    /// Does what is left to do after [`Datapath::let_go`].
+    /// Does what is left to do after [`Datapath::let_go`]; nothing if the port was attached since.
     pub fn unlink(&self, port: PortId) {
         if let Some(linker) = &self.0 {
             linker.unlink(port);

@@ -369,6 +369,7 @@ impl Environments {
                 .and_then(|()| Ok(worker.datapath.attach(port, &name, hook)?));
             if attached.is_err() {
                 worker.engine.remove_port(now, port, worker.datapath.fast_path());
+                worker.datapath.let_go(port);
             }
             attached
         };

@@ -3,7 +3,7 @@
 //! Every port has a tcx link. One that runs XDP has an XDP link besides: what goes up to the host,
 //! and what leaves by a port without XDP, the XDP program leaves to the tcx program behind it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -57,13 +57,15 @@ pub(super) struct Links {
     dir: PinDir,
     programs: Programs,
     ports: BTreeMap<PortId, BTreeMap<Kind, OwnedFd>>,
+    /// Ports whose links are to go, unless somebody attaches them before that is done.
+    leaving: BTreeSet<PortId>,
 }
 
 impl Links {
     /// Puts the new programs on the links that an earlier process left. Links of interfaces that
     /// are gone are removed.
     pub(super) fn take_over(dir: PinDir, programs: Programs) -> io::Result<Self> {
-        let mut links = Self { dir, programs, ports: BTreeMap::new() };
+        let mut links = Self { dir, programs, ports: BTreeMap::new(), leaving: BTreeSet::new() };
         for name in links.dir.names()? {
             let Some((kind, port)) = Kind::of_pin(&name) else { continue };
             match links.take_over_one(kind, &name) {
@@ -120,6 +122,7 @@ impl Links {
         name: &str,
         wish: HookWish,
     ) -> Result<Attached, AttachError> {
+        self.leaving.remove(&port);
         let device = Device::find(port, name)?;
         let failed =
             |action| move |error| AttachError::System { name: name.to_owned(), action, error };
@@ -181,6 +184,16 @@ impl Links {
             Err(error) => Err(error),
         };
         self.dir.remove(&kind.pin_name(port)).and(detached)
+    }
+
+    /// Says that a port's links are to go.
+    pub(super) fn let_go(&mut self, port: PortId) {
+        self.leaving.insert(port);
+    }
+
+    /// Removes the links of a port that was let go and not attached since.
+    pub(super) fn remove_leaving(&mut self, port: PortId) -> io::Result<()> {
+        if self.leaving.remove(&port) { self.detach(port) } else { Ok(()) }
     }
 
     /// Removes a port's links.

@@ -24,8 +24,11 @@ use crate::layout::{
 };
 use crate::{Change, Failure};
 
-/// Entries that wait before they are installed or removed without being asked to.
-const ENTRIES_AT_ONCE: usize = 1024;
+/// Entries that wait before they are installed without being asked to.
+const INSTALLS_AT_ONCE: usize = 1024;
+/// Entries that wait before they are removed without being asked to. Whoever reads one looks for it
+/// among these first.
+const REMOVALS_AT_ONCE: usize = 128;
 /// Frames that wait before they are sent without being asked to.
 const TRANSMITS_AT_ONCE: usize = 256;
 /// Failures that are kept to be told.
@@ -206,6 +209,13 @@ impl Tables {
         }
     }
 
+    /// Carries out the installations that wait, if there are any, and before them the removals.
+    fn install_waiting(&mut self) {
+        if !(self.waiting4.keys.is_empty() && self.waiting6.keys.is_empty()) {
+            self.settle();
+        }
+    }
+
     /// Carries out the removals that wait, and then the installations.
     fn settle(&mut self) {
         self.remove_leaving();
@@ -297,30 +307,30 @@ impl FastPath for Tables {
             Some(Item::V6(key, value)) => self.waiting6.push(key, value),
             None => self.fail(Change::Install(*key), mixed_families()),
         }
-        if self.waiting4.keys.len() + self.waiting6.keys.len() >= ENTRIES_AT_ONCE {
+        if self.waiting4.keys.len() + self.waiting6.keys.len() >= INSTALLS_AT_ONCE {
             self.settle();
         }
     }
 
     fn remove(&mut self, key: &FlowKey) {
         // It may be among those that wait.
-        if !(self.waiting4.keys.is_empty() && self.waiting6.keys.is_empty()) {
-            self.settle();
-        }
+        self.install_waiting();
         match encode_key(key) {
             Some(Key::V4(key)) => self.leaving4.push(key),
             Some(Key::V6(key)) => self.leaving6.push(key),
             // Nor was it ever installed.
             None => {}
         }
-        if self.leaving4.len() + self.leaving6.len() >= ENTRIES_AT_ONCE {
+        if self.leaving4.len() + self.leaving6.len() >= REMOVALS_AT_ONCE {
             self.remove_leaving();
         }
     }
 
     fn usage(&mut self, key: &FlowKey) -> Option<Usage> {
-        self.settle();
+        self.install_waiting();
         match encode_key(key)? {
+            Key::V4(key) if self.leaving4.contains(&key) => None,
+            Key::V6(key) if self.leaving6.contains(&key) => None,
             Key::V4(key) => Some(self.maps.flows4.get(&key).ok()??.state().usage()),
             Key::V6(key) => Some(self.maps.flows6.get(&key).ok()??.state().usage()),
         }

@@ -288,3 +288,22 @@ fn a_bpf_file_system_is_mounted_where_one_usually_is() {
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     });
 }
+
+#[test]
+fn links_that_are_to_go_stay_if_their_port_is_attached_before_they_have() {
+    let Some(bench) = Bench::new("leaving") else { return };
+    bench.inside(|| {
+        let (mut ebpf, _) = bench.open();
+        let port = bench.ports[0];
+        let linker = ebpf.linker();
+        ebpf.attach(port, "p0", HookWish::Tc).unwrap();
+        ebpf.let_go(port);
+        ebpf.attach(port, "p0", HookWish::Tc).unwrap();
+        linker.unlink(port);
+        assert_eq!(ebpf.ports(), [port]);
+        ebpf.let_go(port);
+        linker.unlink(port);
+        assert_eq!(ebpf.ports(), []);
+        ebpf.uninstall().unwrap();
+    });
+}
