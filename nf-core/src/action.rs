@@ -78,7 +78,8 @@ impl Action {
     fn rewrite_network(&self, frame: &mut [u8]) -> Option<u32> {
         match (self.rewrite.src.ip(), self.rewrite.dst.ip()) {
             (IpAddr::V4(src), IpAddr::V4(dst)) => {
-                let delta = replace(frame, IPV4_ADDRESSES, &[src.octets(), dst.octets()].concat())?;
+                let delta =
+                    replace(frame, IPV4_ADDRESSES, [src.octets(), dst.octets()].as_flattened())?;
                 let ttl_and_protocol = [*frame.get(IPV4_TTL)?, *frame.get(IPV4_TTL + 1)?];
                 let lower = [ttl_and_protocol[0].saturating_sub(1), ttl_and_protocol[1]];
                 let ttl_delta = replace(frame, IPV4_TTL..IPV4_TTL + 2, &lower)?;
@@ -88,7 +89,8 @@ impl Action {
                 Some(delta)
             }
             (IpAddr::V6(src), IpAddr::V6(dst)) => {
-                let delta = replace(frame, IPV6_ADDRESSES, &[src.octets(), dst.octets()].concat())?;
+                let delta =
+                    replace(frame, IPV6_ADDRESSES, [src.octets(), dst.octets()].as_flattened())?;
                 let hop_limit = frame.get_mut(IPV6_HOP_LIMIT)?;
                 *hop_limit = hop_limit.saturating_sub(1);
                 Some(delta)
@@ -105,8 +107,8 @@ impl Action {
             let id = self.rewrite.src.port() | self.rewrite.dst.port();
             replace(frame, at + 4..at + 6, &id.to_be_bytes())
         } else {
-            let ports = [port(self.rewrite.src), port(self.rewrite.dst)].concat();
-            replace(frame, at..at + 4, &ports)
+            let ports = [port(self.rewrite.src), port(self.rewrite.dst)];
+            replace(frame, at..at + 4, ports.as_flattened())
         }
     }
 
