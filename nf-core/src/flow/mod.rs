@@ -1,5 +1,6 @@
 //! Flows: the table of tracked conversations, their life by protocol, and their timers.
 
+mod index;
 pub mod key;
 pub mod life;
 mod record;

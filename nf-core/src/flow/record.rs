@@ -57,11 +57,17 @@ impl Record {
         tcp_flags: 0,
     };
 
-    pub(super) fn new(flow: &Flow, timeouts: u16, wide: &mut WideKeys) -> Self {
-        let (kind, keys) = match (PackedKey::from(&flow.forward), PackedKey::from(&flow.reverse)) {
-            (PackedKey::V4(forward), PackedKey::V4(reverse)) => (Kind::Narrow, [forward, reverse]),
-            (forward, reverse) => {
-                let place = wide.insert([forward, reverse]) as u32;
+    /// Of a flow whose keys are these, by direction.
+    pub(super) fn new(
+        flow: &Flow,
+        keys: &[PackedKey; 2],
+        timeouts: u16,
+        wide: &mut WideKeys,
+    ) -> Self {
+        let (kind, keys) = match *keys {
+            [PackedKey::V4(forward), PackedKey::V4(reverse)] => (Kind::Narrow, [forward, reverse]),
+            keys => {
+                let place = wide.insert(keys) as u32;
                 (Kind::Wide, [Key4::of_place(place); 2])
             }
         };

@@ -3,10 +3,9 @@
 //! Nothing is allocated per flow once the table is built. The table only stores and finds; what a
 //! flow means is the engine's to know.
 
-use hashbrown::HashTable;
-
 use slab::Slab;
 
+use super::index::{Index, Whereabouts};
 use super::key::PackedKey;
 use super::life::Timeouts;
 use super::record::{Record, WideKeys};
@@ -112,7 +111,7 @@ pub struct FlowTable {
     /// Vacant places, and some that [`Self::insert_at`] has taken since.
     vacant: Vec<u32>,
     /// `flow << 1 | direction`, found by the hash of that direction's key.
-    index: HashTable<u32>,
+    index: Index,
     hasher: ahash::RandomState,
     /// The few distinct sets of idle times that configurations give.
     timeouts: Vec<Timeouts>,
@@ -149,7 +148,7 @@ impl FlowTable {
             records: Vec::with_capacity(flows),
             wide: Slab::new(),
             vacant: Vec::new(),
-            index: HashTable::with_capacity(flows * 2),
+            index: Index::with_capacity(flows * 2),
             hasher: ahash::RandomState::with_seeds(seed, 4, 5, 6),
             timeouts: Vec::new(),
             len: 0,
@@ -207,8 +206,10 @@ impl FlowTable {
         if self.records.get(place).is_some_and(|record| !record.is_vacant()) {
             return Err(InsertError::InUse(id));
         }
-        for key in [&flow.forward, &flow.reverse] {
-            if let Some((other, _)) = self.find(key) {
+        let keys = DIRECTIONS.map(|direction| PackedKey::from(flow.key(direction)));
+        let at = [self.whereabouts(&keys[0]), self.whereabouts(&keys[1])];
+        for (key, at) in keys.iter().zip(&at) {
+            if let Some((other, _)) = self.find_at(at, key) {
                 return Err(InsertError::InUse(other));
             }
         }
@@ -220,15 +221,15 @@ impl FlowTable {
             return Err(InsertError::Full);
         }
         let timeouts = self.intern(&flow.timeouts);
-        let record = Record::new(flow, timeouts, &mut self.wide);
+        let record = Record::new(flow, &keys, timeouts, &mut self.wide);
         if place >= self.records.len() {
             self.vacant.extend(self.records.len() as u32..id.0);
             self.records.resize(place + 1, Record::VACANT);
         }
         self.records[place] = record;
         self.len += 1;
-        for direction in DIRECTIONS {
-            self.index_key(&PackedKey::from(flow.key(direction)), entry(id, direction));
+        for (direction, at) in DIRECTIONS.iter().zip(&at) {
+            self.index.insert(at, entry(id, *direction));
         }
         Ok(())
     }
@@ -237,11 +238,19 @@ impl FlowTable {
     #[must_use]
     pub fn find(&self, key: &FlowKey) -> Option<(FlowId, Direction)> {
         let packed = PackedKey::from(key);
-        let found = self.index.find(self.hasher.hash_one(packed), |&entry| {
+        self.find_at(&self.whereabouts(&packed), &packed)
+    }
+
+    fn whereabouts(&self, key: &PackedKey) -> Whereabouts {
+        self.index.whereabouts(self.hasher.hash_one(key))
+    }
+
+    fn find_at(&self, at: &Whereabouts, key: &PackedKey) -> Option<(FlowId, Direction)> {
+        let found = self.index.find(at, |entry| {
             let (id, direction) = split(entry);
-            self.records[id.0 as usize].has_key(direction, &packed, &self.wide)
+            self.records[id.0 as usize].has_key(direction, key, &self.wide)
         })?;
-        Some(split(*found))
+        Some(split(found))
     }
 
     /// A flow by its number.
@@ -276,11 +285,12 @@ impl FlowTable {
 
     /// Takes a flow out.
     pub fn remove(&mut self, id: FlowId) -> Option<Flow> {
-        let flow = self.get(id)?;
+        let record = *self.records.get(id.0 as usize)?;
+        let flow = self.unpack(&record)?;
         for direction in DIRECTIONS {
-            let hash = self.hasher.hash_one(PackedKey::from(flow.key(direction)));
-            if let Ok(found) = self.index.find_entry(hash, |&other| other == entry(id, direction)) {
-                found.remove();
+            if let Some(key) = record.key(direction, &self.wide) {
+                let at = self.whereabouts(&key);
+                self.index.remove(&at, entry(id, direction));
             }
         }
         self.records[id.0 as usize].clear(&mut self.wide);
@@ -314,15 +324,6 @@ impl FlowTable {
 
     fn occupied(&mut self, id: FlowId) -> Option<&mut Record> {
         self.records.get_mut(id.0 as usize).filter(|record| !record.is_vacant())
-    }
-
-    fn index_key(&mut self, key: &PackedKey, entry: u32) {
-        let hash = self.hasher.hash_one(key);
-        let Self { index, records, wide, hasher, .. } = self;
-        index.insert_unique(hash, entry, |&entry| {
-            let (id, direction) = split(entry);
-            records[id.0 as usize].key(direction, wide).map_or(0, |key| hasher.hash_one(key))
-        });
     }
 
     /// The place of a set of idle times among those that are known.

@@ -35,6 +35,8 @@ struct Link {
     due: u32,
 }
 
+const _: () = assert!(size_of::<Link>() == 12, "a million flows feel every byte");
+
 /// One timer per slot.
 #[derive(Debug)]
 pub struct Wheel {
