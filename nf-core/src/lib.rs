@@ -18,6 +18,7 @@ pub mod maglev;
 pub mod neighbour;
 pub mod packet;
 pub mod pipeline;
+pub mod slots;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod time;

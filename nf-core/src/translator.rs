@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 
 use slab::Slab;
 
@@ -16,6 +17,7 @@ use crate::flow::Timeouts;
 use crate::lease::{AddressPool, LeaseKey, PortLease, PortLeases};
 use crate::maglev::HashSeed;
 use crate::pipeline::{Claim, FlowEnd, Walk};
+use crate::slots::Slots;
 use crate::time::Time;
 use crate::verdict::Drop;
 use crate::vpc::Translation;
@@ -60,7 +62,7 @@ pub struct RealmUsage {
 pub struct SourceTranslator<K> {
     by_key: HashMap<K, usize, ahash::RandomState>,
     realms: Slab<Realm>,
-    held: Slab<Held>,
+    held: Slots<Held>,
     seed: u64,
 }
 
@@ -77,8 +79,25 @@ struct Realm {
 
 /// One for every flow: what the lease is for is the lease's own to know.
 struct Held {
-    realm: u32,
     lease: PortLease,
+    realm: RealmNumber,
+}
+
+const _: () = assert!(Slots::<Held>::SIZE == 8, "a million flows feel every byte");
+
+/// A place among the realms, counted from one: zero is the niche that marks vacant slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct RealmNumber(NonZeroU16);
+
+impl RealmNumber {
+    /// `None` past the 65,535th.
+    fn of_place(place: usize) -> Option<Self> {
+        u16::try_from(place + 1).ok().and_then(NonZeroU16::new).map(Self)
+    }
+
+    fn place(self) -> usize {
+        usize::from(self.0.get() - 1)
+    }
 }
 
 impl<K: Eq + Hash + Clone> SourceTranslator<K> {
@@ -88,12 +107,14 @@ impl<K: Eq + Hash + Clone> SourceTranslator<K> {
         Self {
             by_key: HashMap::with_hasher(ahash::RandomState::with_seeds(seed, 10, 11, 12)),
             realms: Slab::new(),
-            held: Slab::new(),
+            held: Slots::new(),
             seed,
         }
     }
 
-    /// Takes over what the desired state says. Leases that exist stay.
+    /// Takes over what the desired state says. Leases that exist stay. There is room for 65,535
+    /// realms, those counted that are gone but for their leases; further ones are as if the desired
+    /// state did not have them until there is.
     pub fn configure<'a>(&mut self, configs: impl Iterator<Item = RealmConfig<'a, K>>)
     where
         K: 'a,
@@ -112,6 +133,9 @@ impl<K: Eq + Hash + Clone> SourceTranslator<K> {
 
     fn add(&mut self, config: RealmConfig<'_, K>) {
         let entry = self.realms.vacant_entry();
+        if RealmNumber::of_place(entry.key()).is_none() {
+            return;
+        }
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&self.seed.to_le_bytes());
         seed[8..16].copy_from_slice(&(entry.key() as u64).to_le_bytes());
@@ -159,6 +183,7 @@ impl<K: Eq + Hash + Clone> SourceTranslator<K> {
         if let Some(claim) = held {
             return self.keep(walk, at, claim);
         }
+        let number = RealmNumber::of_place(at).ok_or(Drop::NoDestination)?;
         let realm = &mut self.realms[at];
         let (ip, lease) = match realm.lease(walk) {
             Ok(leased) => leased,
@@ -172,14 +197,15 @@ impl<K: Eq + Hash + Clone> SourceTranslator<K> {
         realm.usage.flows_total += 1;
         walk.tuple.src = SocketAddr::new(ip, lease.port());
         walk.timeouts = timeouts(&realm.translation);
-        Ok(Claim(self.held.insert(Held { realm: at as u32, lease }) as u32))
+        // It is not refused: four billion flows do not fit into any memory.
+        self.held.insert(Held { lease, realm: number }).map(Claim).ok_or(Drop::PortAllocation)
     }
 
     /// The lease a flow has, if it still is what this realm would give.
     fn keep(&self, walk: &mut Walk<'_>, at: usize, claim: Claim) -> Result<Claim, Drop> {
-        let held = self.held.get(claim.0 as usize).ok_or(Drop::NoDestination)?;
+        let held = self.held.get(claim.0).ok_or(Drop::NoDestination)?;
         let realm = &self.realms[at];
-        if held.realm as usize != at {
+        if held.realm.place() != at {
             return Err(Drop::NoDestination);
         }
         let key = realm.leases.key(&held.lease).ok_or(Drop::NoDestination)?;
@@ -194,8 +220,8 @@ impl<K: Eq + Hash + Clone> SourceTranslator<K> {
 
     /// Gives a flow's lease back.
     pub fn release(&mut self, now: Time, claim: Claim, end: FlowEnd) {
-        let Some(held) = self.held.try_remove(claim.0 as usize) else { return };
-        let realm = &mut self.realms[held.realm as usize];
+        let Some(held) = self.held.remove(claim.0) else { return };
+        let realm = &mut self.realms[held.realm.place()];
         // Nothing was ever sent from a refused flow's port, and TIME-WAIT has already kept that
         // of a closed one from late packets.
         let quarantine = match end {
@@ -508,6 +534,25 @@ mod tests {
         f.translator.expire(NOW + Duration::from_secs(31));
         assert_eq!(f.translator.realms.len(), 0);
         assert!(f.translator.by_key.is_empty());
+    }
+
+    #[test]
+    fn there_is_room_for_65_535_realms_and_for_others_once_these_are_gone() {
+        let translation = translation(5000, 5009);
+        let realms: Vec<(char, &[&str], _)> = ('\u{1_0000}'..='\u{1_ffff}')
+            .map(|key| (key, [EXTERNAL].as_slice(), translation.clone()))
+            .collect();
+        let mut f = Fixture::new(&realms);
+        let claims = [0, 65_534].map(|n| f.translate(realms[n].0, SERVER, None, None).unwrap().0);
+        let too_many = realms[65_535].0;
+        assert_eq!(f.translate(too_many, SERVER, None, None), Err(Drop::NoDestination));
+        for claim in claims {
+            f.translator.release(NOW, claim, FlowEnd::Closed);
+        }
+        assert_eq!((f.usage(realms[0].0).leases, f.usage(realms[65_534].0).leases), (0, 0));
+        f.configure(&realms[65_534..]);
+        f.configure(&realms[65_534..]);
+        assert!(f.translate(too_many, SERVER, None, None).is_ok());
     }
 
     #[test]

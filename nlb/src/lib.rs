@@ -19,12 +19,12 @@ use std::net::SocketAddr;
 
 use nf_core::flow::Timeouts;
 use nf_core::pipeline::{Claim, FlowEnd, Function, Originated, Passed, Refusal, Walk};
+use nf_core::slots::Slots;
 use nf_core::time::Time;
 use nf_core::tuple::Protocol;
 use nf_core::verdict::Drop;
 use nf_core::vpc::id::TargetGroupName;
 use nf_core::vpc::{EniIx, InterfaceType, Listener, LoadBalancer, Owner, Snapshot, TargetGroupIx};
-use slab::Slab;
 
 use group::Group;
 use health::{Outcome, Prober};
@@ -74,7 +74,7 @@ pub struct TargetView {
 pub struct Nlb {
     /// In order: which group probes first decides what random numbers it draws.
     groups: BTreeMap<TargetGroupName, Group>,
-    claims: Slab<Held>,
+    claims: Slots<Held>,
     prober: Prober,
 }
 
@@ -84,11 +84,13 @@ struct Held {
     target: SocketAddr,
 }
 
+const _: () = assert!(Slots::<Held>::SIZE == 48, "a million flows feel every byte");
+
 impl Nlb {
     /// None yet; `seed` decides the numbers of probes' ports and sequences.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { groups: BTreeMap::new(), claims: Slab::new(), prober: Prober::new(seed) }
+        Self { groups: BTreeMap::new(), claims: Slots::new(), prober: Prober::new(seed) }
     }
 
     /// Every target of every group, by group and target.
@@ -112,7 +114,7 @@ impl Nlb {
     ) -> Result<(Claim, SocketAddr), Drop> {
         let group = self.groups.get_mut(name).ok_or(Drop::NoTarget)?;
         if let Some(claim) = held {
-            let held = self.claims.get(claim.0 as usize).ok_or(Drop::NoTarget)?;
+            let held = self.claims.get(claim.0).ok_or(Drop::NoTarget)?;
             let still = held.group == *name && group.has(held.target);
             return if still { Ok((claim, held.target)) } else { Err(Drop::NoTarget) };
         }
@@ -122,9 +124,10 @@ impl Nlb {
             None => group.pick(&walk.tuple, walk.tcp_sequence),
         };
         let target = target.ok_or(Drop::NoTarget)?;
+        let claim =
+            self.claims.insert(Held { group: name.clone(), target }).ok_or(Drop::NoTarget)?;
         group.flow_opened(target);
-        let claim = self.claims.insert(Held { group: name.clone(), target });
-        Ok((Claim(claim as u32), target))
+        Ok((Claim(claim), target))
     }
 }
 
@@ -171,7 +174,7 @@ impl Function for Nlb {
     }
 
     fn release(&mut self, _now: Time, claim: Claim, _end: FlowEnd) {
-        let Some(held) = self.claims.try_remove(claim.0 as usize) else { return };
+        let Some(held) = self.claims.remove(claim.0) else { return };
         if let Some(group) = self.groups.get_mut(&held.group) {
             group.flow_closed(held.target);
         }

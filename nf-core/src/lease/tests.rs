@@ -365,5 +365,5 @@ proptest! {
 
 #[test]
 fn a_million_destinations_stay_small() {
-    assert_eq!((size_of::<Pool>(), size_of::<PortLease>()), (56, 8));
+    assert_eq!(size_of::<Pool>(), 56);
 }
