@@ -7,7 +7,7 @@
 
 #![forbid(unsafe_code)]
 
-use nf_core::pipeline::{Claim, FlowEnd, Function, Originated, Passed, Refusal, Walk};
+use nf_core::pipeline::{Claim, FlowEnd, Function, Originated, Passed, PortPool, Refusal, Walk};
 use nf_core::time::Time;
 use nf_core::translator::{External, RealmConfig, RealmUsage, SourceTranslator};
 use nf_core::verdict::Drop;
@@ -79,6 +79,18 @@ impl Function for Nat {
 
     fn release(&mut self, now: Time, claim: Claim, end: FlowEnd) {
         self.translator.release(now, claim, end);
+    }
+
+    fn port_pool(&self, claim: Claim) -> Option<PortPool> {
+        self.translator.port_pool(claim)
+    }
+
+    fn set_aside(&mut self, now: Time, pool: PortPool, count: usize, ports: &mut Vec<u16>) {
+        self.translator.set_aside(now, pool, count, ports);
+    }
+
+    fn take_back(&mut self, now: Time, pool: PortPool, port: u16, end: FlowEnd) {
+        self.translator.take_back(now, pool, port, end);
     }
 
     fn advance(&mut self, now: Time, _send: &mut Vec<Originated>) {

@@ -7,7 +7,7 @@
 //!
 //! The same walk serves three more times in a flow's life: to see whether the flow is still right
 //! under a new snapshot, to take over flows that an earlier process left in the kernel, and for
-//! flows the kernel will one day make itself. Then a [`Prior`] says what the outcome was, and a
+//! flows that the kernel has made itself. Then a [`Prior`] says what the outcome was, and a
 //! function claims exactly that or refuses.
 
 use std::any::Any;
@@ -26,6 +26,11 @@ pub struct FunctionIx(pub u8);
 /// What a function holds for one flow; the number means something only to that function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Claim(pub u32);
+
+/// Ports that a function leases from for flows of one class, such as those of one external address
+/// toward one destination; the number means something only to that function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PortPool(pub u64);
 
 /// What is known of the outcome of a walk that is repeated.
 #[derive(Clone, Copy, Debug)]
@@ -142,6 +147,20 @@ pub trait Function: Any + Send {
 
     /// Takes a claim back: once for each that [`Self::enter`] gave.
     fn release(&mut self, now: Time, claim: Claim, end: FlowEnd);
+
+    /// Where the port of this claim came from, if flows that differ from the one it is for in
+    /// nothing but their source port would fare alike but for the port. Only flows of which every
+    /// function says so are made by the fast path itself.
+    fn port_pool(&self, _claim: Claim) -> Option<PortPool> {
+        None
+    }
+
+    /// Sets up to `count` ports of a pool aside for flows that the fast path makes. One of them
+    /// is free to [`Self::enter`] that has it for a prior, and to nobody else.
+    fn set_aside(&mut self, _now: Time, _pool: PortPool, _count: usize, _ports: &mut Vec<u16>) {}
+
+    /// Takes a port back that was set aside and that no claim has been made for.
+    fn take_back(&mut self, _now: Time, _pool: PortPool, _port: u16, _end: FlowEnd) {}
 
     /// A packet addressed to one of this function's ENIs that is no first packet of a flow but
     /// for the function itself, such as the answer to a health check. `true` if it was taken.

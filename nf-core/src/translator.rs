@@ -10,15 +10,17 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
+use std::time::Duration;
 
 use slab::Slab;
 
 use crate::flow::Timeouts;
-use crate::lease::{AddressPool, LeaseKey, PortLease, PortLeases};
+use crate::lease::{AddressPool, LeaseKey, PoolId, PortLease, PortLeases};
 use crate::maglev::HashSeed;
-use crate::pipeline::{Claim, FlowEnd, Walk};
+use crate::pipeline::{Claim, FlowEnd, PortPool, Walk};
 use crate::slots::Slots;
 use crate::time::Time;
+use crate::tuple::Tuple;
 use crate::verdict::Drop;
 use crate::vpc::Translation;
 
@@ -56,6 +58,8 @@ pub struct RealmUsage {
     pub leases: usize,
     /// Ports in quarantine now.
     pub quarantined: usize,
+    /// Ports set aside now for flows that the fast path makes.
+    pub set_aside: usize,
 }
 
 /// Realms by key, and the claims of their flows.
@@ -156,7 +160,9 @@ impl<K: Eq + Hash + Clone> SourceTranslator<K> {
     fn drop_done(&mut self) {
         self.by_key.retain(|_, at| {
             let realm = &self.realms[*at];
-            let done = realm.retired && realm.leases.live() == 0 && realm.leases.quarantined() == 0;
+            let leases = &realm.leases;
+            let done =
+                realm.retired && (leases.live(), leases.quarantined(), leases.aside()) == (0, 0, 0);
             if done {
                 self.realms.remove(*at);
             }
@@ -188,7 +194,8 @@ impl<K: Eq + Hash + Clone> SourceTranslator<K> {
         let (ip, lease) = match realm.lease(walk) {
             Ok(leased) => leased,
             Err(reason) => {
-                if reason == Drop::PortAllocation {
+                // What is set aside is taken back then, and this is tried once more.
+                if reason == Drop::PortAllocation && !realm.has_aside(walk) {
                     realm.usage.port_allocation_errors_total += 1;
                 }
                 return Err(reason);
@@ -222,18 +229,37 @@ impl<K: Eq + Hash + Clone> SourceTranslator<K> {
     pub fn release(&mut self, now: Time, claim: Claim, end: FlowEnd) {
         let Some(held) = self.held.remove(claim.0) else { return };
         let realm = &mut self.realms[held.realm.place()];
-        // Nothing was ever sent from a refused flow's port, and TIME-WAIT has already kept that
-        // of a closed one from late packets.
-        let quarantine = match end {
-            FlowEnd::Refused | FlowEnd::Closed => std::time::Duration::ZERO,
-            FlowEnd::Idle | FlowEnd::Reopened | FlowEnd::Policy | FlowEnd::PortGone => {
-                realm.translation.port_quarantine
-            }
-        };
+        let quarantine = realm.quarantine(end);
         if end == FlowEnd::Idle {
             realm.usage.idle_timeouts_total += 1;
         }
         realm.leases.release(now, held.lease, quarantine);
+    }
+
+    /// The pool that the port of this claim is from.
+    #[must_use]
+    pub fn port_pool(&self, claim: Claim) -> Option<PortPool> {
+        let held = self.held.get(claim.0)?;
+        let realm = held.realm.place();
+        let PoolId(pool) = self.realms[realm].leases.pool(&held.lease);
+        Some(PortPool((realm as u64) << 32 | u64::from(pool)))
+    }
+
+    /// Sets up to `count` ports of a pool aside, to be claimed as what a prior asks for.
+    pub fn set_aside(&mut self, now: Time, pool: PortPool, count: usize, ports: &mut Vec<u16>) {
+        let (realm, pool) = split(pool);
+        if let Some(realm) = self.realms.get_mut(realm).filter(|realm| !realm.retired) {
+            realm.leases.set_aside(now, pool, count, ports);
+        }
+    }
+
+    /// Takes back a port that was set aside and not claimed.
+    pub fn take_back(&mut self, now: Time, pool: PortPool, port: u16, end: FlowEnd) {
+        let (realm, pool) = split(pool);
+        if let Some(realm) = self.realms.get_mut(realm) {
+            let quarantine = realm.quarantine(end);
+            realm.leases.take_back(now, pool, port, quarantine);
+        }
     }
 
     /// Ends quarantines that are over, a bounded number of them.
@@ -251,7 +277,9 @@ impl<K: Eq + Hash + Clone> SourceTranslator<K> {
             let realm = &self.realms[*at];
             let leases = realm.leases.live();
             let quarantined = realm.leases.quarantined();
-            (!realm.retired).then_some((key, RealmUsage { leases, quarantined, ..realm.usage }))
+            let set_aside = realm.leases.aside();
+            let usage = RealmUsage { leases, quarantined, set_aside, ..realm.usage };
+            (!realm.retired).then_some((key, usage))
         })
     }
 
@@ -276,6 +304,26 @@ impl Realm {
         self.translation = config.translation.clone();
         self.retired = false;
         self.leases.set_range(config.translation.port_range);
+    }
+
+    /// How long the port of a flow that ends this way rests. Nothing was ever sent from a refused
+    /// flow's port, and TIME-WAIT has already kept that of a closed one from late packets.
+    const fn quarantine(&self, end: FlowEnd) -> Duration {
+        match end {
+            FlowEnd::Refused | FlowEnd::Closed => Duration::ZERO,
+            FlowEnd::Idle | FlowEnd::Reopened | FlowEnd::Policy | FlowEnd::PortGone => {
+                self.translation.port_quarantine
+            }
+        }
+    }
+
+    /// Whether ports are set aside that this packet's flow could have.
+    fn has_aside(&self, walk: &Walk<'_>) -> bool {
+        let Tuple { protocol, dst: destination, .. } = walk.tuple;
+        let mut ips = self.externals.iter().map(|external| external.ip);
+        ips.any(|external_ip| {
+            self.leases.has_aside(&LeaseKey { protocol, external_ip, destination })
+        })
     }
 
     /// A lease for a new flow, or exactly the one that a flow which is taken over had.
@@ -305,6 +353,11 @@ impl Realm {
     }
 }
 
+/// Realm and pool, as [`SourceTranslator::port_pool`] has put them together.
+const fn split(PortPool(pool): PortPool) -> (usize, PoolId) {
+    ((pool >> 32) as usize, PoolId(pool as u32))
+}
+
 fn timeouts(translation: &Translation) -> Timeouts {
     Timeouts {
         tcp_established: translation.tcp_idle_timeout,
@@ -316,12 +369,10 @@ fn timeouts(translation: &Translation) -> Timeouts {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::id::Generation;
     use crate::pipeline::Prior;
-    use crate::tuple::{Protocol, Tuple};
+    use crate::tuple::Protocol;
     use crate::vpc::{Document, Snapshot};
 
     const NOW: Time = Time::from_secs(1000);

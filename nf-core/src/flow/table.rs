@@ -108,7 +108,7 @@ pub struct FlowTable {
     records: Vec<Record>,
     /// Keys of those that are not IPv4.
     wide: WideKeys,
-    /// Vacant places, and some that [`Self::insert_at`] has taken since.
+    /// Vacant places that are not reserved, and some that [`Self::insert_at`] has taken since.
     vacant: Vec<u32>,
     /// `flow << 1 | direction`, found by the hash of that direction's key.
     index: Index,
@@ -116,6 +116,8 @@ pub struct FlowTable {
     /// The few distinct sets of idle times that configurations give.
     timeouts: Vec<Timeouts>,
     len: usize,
+    /// Places that are neither a flow's nor to be had.
+    reserved: usize,
     capacity: Capacity,
 }
 
@@ -152,6 +154,7 @@ impl FlowTable {
             hasher: ahash::RandomState::with_seeds(seed, 4, 5, 6),
             timeouts: Vec::new(),
             len: 0,
+            reserved: 0,
             capacity: Capacity { flows, ..capacity },
         }
     }
@@ -192,7 +195,7 @@ impl FlowTable {
         self.insert_at(next, flow).map(|()| next)
     }
 
-    /// Adds a flow under a number that an earlier process gave it.
+    /// Adds a flow under a number that an earlier process gave it, or that was reserved for it.
     ///
     /// # Errors
     /// [`InsertError::Full`] if the number is past the table's end, or the flow is IPv6 and there
@@ -232,6 +235,41 @@ impl FlowTable {
             self.index.insert(at, entry(id, *direction));
         }
         Ok(())
+    }
+
+    /// Reserves up to `count` vacant places, for [`Self::insert_at`] alone, as long as one in eight
+    /// of all stays free for others.
+    pub fn reserve(&mut self, count: usize) -> Vec<FlowId> {
+        let most = self.capacity.flows - self.capacity.flows / 8;
+        let count = count.min(most.saturating_sub(self.len + self.reserved));
+        let mut ids = Vec::with_capacity(count);
+        while ids.len() < count {
+            match self.vacant.pop() {
+                Some(place) if !self.records[place as usize].is_vacant() => {}
+                Some(place) => ids.push(FlowId(place)),
+                None => break,
+            }
+        }
+        let first = self.records.len();
+        let more = (count - ids.len()).min(self.capacity.flows - first);
+        self.records.resize(first + more, Record::VACANT);
+        ids.extend((first..first + more).map(|place| FlowId(place as u32)));
+        self.reserved += ids.len();
+        ids
+    }
+
+    /// Places that are reserved.
+    #[must_use]
+    pub const fn reserved(&self) -> usize {
+        self.reserved
+    }
+
+    /// Takes back a place that was reserved: it is vacant again, or a flow has it by now.
+    pub fn unreserve(&mut self, id: FlowId) {
+        self.reserved = self.reserved.saturating_sub(1);
+        if self.records.get(id.0 as usize).is_some_and(Record::is_vacant) {
+            self.vacant.push(id.0);
+        }
     }
 
     /// The flow a packet belongs to, and which way it goes.
@@ -562,5 +600,28 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn reserved_numbers_are_for_those_who_name_them_and_leave_an_eighth_free() {
+        let mut table = FlowTable::new(Capacity::of_any(16), 1);
+        let gone = table.insert(&nth(1)).unwrap();
+        let kept = table.insert(&nth(2)).unwrap();
+        table.remove(gone);
+        let reserved = table.reserve(100);
+        assert_eq!(reserved.len(), 13, "14 of 16 may be taken, and one is");
+        assert_eq!(table.reserved(), 13);
+        assert!(reserved.contains(&gone) && !reserved.contains(&kept));
+        for n in 3..=4 {
+            let id = table.insert(&nth(n)).unwrap();
+            assert!(!reserved.contains(&id), "{id} is reserved");
+        }
+        assert_eq!(table.insert(&nth(5)), Err(InsertError::Full));
+        table.insert_at(reserved[0], &nth(5)).unwrap();
+        table.unreserve(reserved[0]);
+        table.unreserve(reserved[1]);
+        assert_eq!((table.reserved(), table.len()), (11, 4));
+        assert_eq!(table.insert(&nth(6)), Ok(reserved[1]), "the only one that is free");
+        assert_eq!(table.reserve(1), []);
     }
 }

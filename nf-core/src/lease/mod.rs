@@ -22,6 +22,7 @@ mod quarantine;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -192,6 +193,10 @@ impl PortLease {
     }
 }
 
+/// The ports of one [`LeaseKey`], while one of them is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolId(pub u32);
+
 /// All external ports: which are leased, which are in quarantine.
 ///
 /// A destination is remembered only while a port is taken for it. With one port, that costs 56
@@ -205,6 +210,8 @@ pub struct PortLeases {
     /// Places in `pools` that no key has.
     vacant: Vec<u32>,
     quarantine: Quarantine,
+    /// Taken, but for nobody yet.
+    aside: HashSet<Resting, RandomState>,
     live: usize,
     rng: ChaCha12Rng,
 }
@@ -230,6 +237,7 @@ impl PortLeases {
             RandomState::with_seeds(rng.next_u64(), rng.next_u64(), rng.next_u64(), rng.next_u64());
         Self {
             range,
+            aside: HashSet::with_hasher(hasher.clone()),
             hasher,
             index: HashTable::with_capacity(destinations),
             pools: Vec::with_capacity(destinations),
@@ -261,7 +269,44 @@ impl PortLeases {
         Err(Exhausted { key, range: self.range })
     }
 
-    /// Leases this very port, which may be in quarantine or outside the range: a flow that outlived
+    /// Sets up to `count` free ports aside that the pool of a lease has, chosen as those of leases
+    /// are: [`Self::acquire_exact`] leases them, or [`Self::take_back`] ends it.
+    pub fn set_aside(&mut self, now: Time, pool: PoolId, count: usize, ports: &mut Vec<u16>) {
+        self.expire(now, count);
+        let Some(taken) = self.pools.get_mut(pool.0 as usize).map(|pool| &mut pool.ports) else {
+            return;
+        };
+        for _ in 0..count {
+            let start = self.range.pick(self.rng.next_u32());
+            let Some(port) = taken
+                .next_free(start, self.range.last)
+                .or_else(|| taken.next_free(self.range.first, self.range.last))
+            else {
+                return;
+            };
+            taken.insert(port);
+            self.aside.insert(Resting { pool: pool.0, port });
+            ports.push(port);
+        }
+    }
+
+    /// Takes back a port that was set aside and has not been leased since; quarantine as for
+    /// [`Self::release`]. Whether it was one.
+    pub fn take_back(
+        &mut self,
+        now: Time,
+        PoolId(pool): PoolId,
+        port: u16,
+        quarantine: Duration,
+    ) -> bool {
+        let was_aside = self.aside.remove(&Resting { pool, port });
+        if was_aside {
+            self.retire(now, Resting { pool, port }, quarantine);
+        }
+        was_aside
+    }
+
+    /// Leases this very port, which may be set aside, in quarantine or outside the range: a flow that outlived
     /// the process that leased its port goes on as it was.
     ///
     /// A port that is taken is looked for among all in quarantine, which costs time in proportion
@@ -278,8 +323,9 @@ impl PortLeases {
     ) -> Result<PortLease, PortInUse> {
         self.expire(now, Self::FREED_PER_ACQUIRE);
         let pool = self.pool_of(&key);
+        let place = Resting { pool, port };
         let free = self.pools[pool as usize].ports.insert(port);
-        if free || self.quarantine.remove(Resting { pool, port }) {
+        if free || self.aside.remove(&place) || self.quarantine.remove(place) {
             self.live += 1;
             Ok(PortLease { pool, port })
         } else {
@@ -296,10 +342,14 @@ impl PortLeases {
     pub fn release(&mut self, now: Time, lease: PortLease, quarantine: Duration) {
         let PortLease { pool, port } = lease;
         self.live = self.live.saturating_sub(1);
+        self.retire(now, Resting { pool, port }, quarantine);
+    }
+
+    fn retire(&mut self, now: Time, resting: Resting, quarantine: Duration) {
         if quarantine.is_zero() {
-            self.free(Resting { pool, port });
+            self.free(resting);
         } else {
-            self.quarantine.push(now + quarantine, Resting { pool, port });
+            self.quarantine.push(now + quarantine, resting);
         }
     }
 
@@ -327,6 +377,27 @@ impl PortLeases {
     #[must_use]
     pub fn key(&self, lease: &PortLease) -> Option<LeaseKey> {
         self.pools.get(lease.pool as usize).map(|pool| pool.key.unpack())
+    }
+
+    /// The pool that a lease is from.
+    #[must_use]
+    pub const fn pool(&self, lease: &PortLease) -> PoolId {
+        PoolId(lease.pool)
+    }
+
+    /// Whether ports are set aside for this key.
+    #[must_use]
+    pub fn has_aside(&self, key: &LeaseKey) -> bool {
+        let key = PackedKey::from(key);
+        let hash = self.hasher.hash_one(key);
+        let pool = self.index.find(hash, |&place| self.pools[place as usize].key == key);
+        pool.is_some_and(|&pool| self.aside.iter().any(|aside| aside.pool == pool))
+    }
+
+    /// How many ports are set aside.
+    #[must_use]
+    pub fn aside(&self) -> usize {
+        self.aside.len()
     }
 
     /// How many leases there are.

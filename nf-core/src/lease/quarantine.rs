@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::time::Time;
 
 /// A port of a pool, by the pool's place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Resting {
     pub pool: u32,
     pub port: u16,

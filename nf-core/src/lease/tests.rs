@@ -367,3 +367,50 @@ proptest! {
 fn a_million_destinations_stay_small() {
     assert_eq!(size_of::<Pool>(), 56);
 }
+
+/// The pool of a key, of which one port is leased.
+fn pool_of(leases: &mut PortLeases, key: LeaseKey) -> PoolId {
+    let lease = leases.acquire(Time::default(), key).unwrap();
+    leases.pool(&lease)
+}
+
+#[test]
+fn what_is_set_aside_is_nobodys_until_it_is_asked_for_by_number() {
+    let range = PortRange::new(5000, 5003).unwrap();
+    let mut leases = PortLeases::new(range, [1; 32], 16);
+    let now = Time::default();
+    let pool = pool_of(&mut leases, key(0));
+    let mut aside = Vec::new();
+    leases.set_aside(now, pool, 9, &mut aside);
+    assert_eq!(aside.len(), 3, "as many as there are");
+    assert_eq!((leases.live(), leases.aside(), leases.quarantined()), (1, 3, 0));
+    assert!(leases.has_aside(&key(0)) && !leases.has_aside(&key(1)));
+    assert!(leases.acquire(now, key(0)).is_err());
+
+    let lease = leases.acquire_exact(now, key(0), aside[0]).unwrap();
+    assert_eq!((leases.live(), leases.aside()), (2, 2));
+    let refused = leases.acquire_exact(now, key(0), aside[0]);
+    assert_eq!(refused, Err(PortInUse { key: key(0), port: aside[0] }), "it is leased by now");
+    assert!(!leases.take_back(now, pool, aside[0], Duration::ZERO), "and not aside any more");
+
+    assert!(leases.take_back(now, pool, aside[1], Duration::ZERO));
+    assert_eq!(leases.acquire(now, key(0)).unwrap().port(), aside[1], "free at once");
+    assert!(leases.take_back(now, pool, aside[2], MINUTE));
+    assert_eq!((leases.aside(), leases.quarantined()), (0, 1));
+    leases.release(now, lease, Duration::ZERO);
+    assert_eq!(leases.acquire(now, key(0)).unwrap().port(), aside[0]);
+    assert!(leases.acquire(now, key(0)).is_err(), "the last one rests");
+}
+
+#[test]
+fn ports_are_set_aside_as_unforeseeably_as_they_are_leased() {
+    let mut leases = leases(1);
+    let pool = pool_of(&mut leases, key(0));
+    let mut aside = Vec::new();
+    leases.set_aside(Time::default(), pool, 1000, &mut aside);
+    let steps: BTreeSet<_> = aside.windows(2).map(|two| two[1].wrapping_sub(two[0])).collect();
+    assert!(steps.len() > 950, "{} different steps", steps.len());
+    aside.sort_unstable();
+    aside.dedup();
+    assert_eq!(aside.len(), 1000);
+}
