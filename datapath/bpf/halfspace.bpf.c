@@ -23,6 +23,7 @@
 #include "parse.h"
 #include "punt.h"
 #include "rewrite.h"
+#include "template.h"
 #include "verdict.h"
 
 static __always_inline bool is_shared(__u32 ifindex)
@@ -64,6 +65,8 @@ static __always_inline enum verdict process4(void *context, const enum hook hook
 	key.dport = packet.dport;
 	key.scope_protocol = frame->ifindex << 8 | packet.protocol;
 	value = bpf_map_lookup_elem(&flows4, &key); /* 2. */
+	if (!value && make_flow4(frame, &packet, &key))
+		value = bpf_map_lookup_elem(&flows4, &key);
 	if (!value)
 		return refuse(frame, PUNT_MISS, &own4, &key.daddr);
 	step = check(hook, frame, &packet, &value->state, &adjacency); /* 3. */

@@ -71,6 +71,47 @@ struct flow_value6 {
 	struct flow_state state;
 };
 
+/* --- Templates ----------------------------------------------------------------------------- */
+
+/* A class of flows: those that differ in nothing but their source port. */
+struct template_key {
+	__be32 saddr;
+	__be32 daddr;
+	__u32 scope_protocol; /* as in flow_key4 */
+	__be16 dport;
+	__u16 reserved;
+};
+
+/* What becomes of a class's flows. Their destination stays as it is. */
+struct template {
+	__be32 saddr;            /* what they leave with */
+	__u32 reverse_port;      /* the interface their answers come in by */
+	__u32 forward_adjacency; /* slots */
+	__u32 reverse_adjacency;
+	__u32 generation;
+	__u32 stock;         /* where their ports come from */
+	__u16 address_delta; /* of the forward direction, as in rewrite */
+	__u8 src_mac[6];     /* their first packets come with it */
+};
+
+/* What a flow is given. */
+struct lot {
+	__u32 flow; /* id */
+	__be16 port;
+	__u16 reserved;
+};
+
+#define STOCKS 256 /* a stock's place is its number modulo this */
+#define LOTS 512
+
+/* A ring that user space fills, through a mapping of its own, and whoever moves `head` on takes
+ * from. Both count without end. */
+struct stock {
+	__u32 head;
+	__u32 tail;
+	struct lot lots[LOTS];
+};
+
 /* --- The small tables ---------------------------------------------------------------------- */
 
 struct adjacency {
@@ -110,6 +151,8 @@ struct clock {
 
 #define RECORD_FRAME 1 /* a frame for user space, behind the head */
 #define RECORD_TCP 2   /* TCP flags that went through: the head alone */
+#define RECORD_MADE 3  /* a flow that was made by a template: struct made_record */
+#define RECORD_UNUSED 4 /* a lot that was taken for one that could not be made: likewise */
 
 struct record_head {
 	__u8 kind;
@@ -117,9 +160,22 @@ struct record_head {
 	__u8 tcp_flags; /* RECORD_TCP: the header's flags byte */
 	__u8 reserved;
 	__u32 ifindex;      /* the port it came in on */
-	__u32 flow;         /* RECORD_TCP: as in flow_state */
+	__u32 flow;         /* RECORD_TCP: as in flow_state; RECORD_MADE: id */
 	__u32 length;       /* RECORD_FRAME: bytes of the frame */
 	__u32 segment_size; /* RECORD_FRAME: payload bytes of each segment, or 0 */
+};
+
+struct made_record {
+	struct record_head head;
+	struct flow_key4 key; /* of the forward direction */
+	__be32 saddr;         /* what it leaves with */
+	__be16 sport;
+	__u8 src_mac[6];
+	__u32 reverse_port; /* from here on as in the template */
+	__u32 forward_adjacency;
+	__u32 reverse_adjacency;
+	__u32 generation;
+	__u32 stock;
 };
 
 /* --- Setting the clock ---------------------------------------------------------------------- */

@@ -29,6 +29,22 @@ struct {
 	__type(value, struct flow_value6);
 } flows6 SEC(".maps");
 
+/* Classes of flows that the program sets up itself. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct template_key);
+	__type(value, struct template);
+} templates SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, STOCKS);
+	__type(key, __u32);
+	__type(value, struct stock);
+} stocks SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 65536);

@@ -11,6 +11,7 @@
 //! | `maps` | making the pinned maps, or taking them over |
 //! | `links` | ports and the programs on them |
 //! | `device` | what an interface is like |
+//! | `stocks` | what the programs give to the flows that they make themselves |
 //! | `tables` | the maps as the engine's fast path |
 //! | `sys` | bpf(2) |
 
@@ -19,6 +20,7 @@ mod links;
 mod maps;
 pub(crate) mod object;
 mod pin_dir;
+mod stocks;
 mod sys;
 mod tables;
 
@@ -35,7 +37,7 @@ use aya::programs::ProgramError;
 use nf_core::action::ChecksumField;
 use nf_core::adjacency::Adjacency;
 use nf_core::fast_path::soft::FrameMeta;
-use nf_core::fast_path::{Entry, FastPath, TcpEvent};
+use nf_core::fast_path::{Entry, Event, FastPath, TcpEvent};
 use nf_core::id::{AdjacencyId, PortId};
 use nf_core::tuple::FlowKey;
 use nf_core::verdict::{FastDrop, Punt};
@@ -43,6 +45,7 @@ use nf_core::verdict::{FastDrop, Punt};
 pub use maps::Origin;
 
 use crate::inject::Injector;
+use crate::layout::template::{MadeRecord, RECORD_MADE, RECORD_UNUSED};
 use crate::layout::{RECORD_FRAME, RECORD_TCP, RecordHead, slot, split_flow};
 use crate::{AttachError, Attached, Failure, HookWish, Options, Received, Statistics};
 use links::Links;
@@ -201,6 +204,7 @@ impl Ebpf {
         let restamp = programs.restamp.try_clone().map_err(OpenError::maps("duplicate"))?;
         let links = Links::take_over(dir, programs).map_err(OpenError::maps("relink"))?;
         let mut tables = Tables::new(maps, restamp, injector);
+        tables.forget_templates().map_err(OpenError::maps("clear"))?;
         for port in links.ports().into_iter().filter(|&port| links.takes_xdp(port)) {
             tables.set_takes_xdp(port, true).map_err(OpenError::maps("update"))?;
         }
@@ -377,7 +381,11 @@ fn read_record(record: &[u8]) -> Option<Received<'_>> {
         }),
         RECORD_TCP => {
             let (flow, direction) = split_flow(head.flow);
-            Some(Received::Tcp(TcpEvent { flow, direction, flags: head.tcp_flags }))
+            let event = TcpEvent { flow, direction, flags: head.tcp_flags };
+            Some(Received::Event(Event::Tcp(event)))
+        }
+        RECORD_MADE | RECORD_UNUSED => {
+            Some(Received::Event(Event::Made(MadeRecord::decode(record)?)))
         }
         _ => None,
     }

@@ -3,6 +3,8 @@
 //!
 //! A test compares every structure and number here with what the compiled object says of itself.
 
+pub(crate) mod template;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use aya::Pod;
@@ -15,7 +17,7 @@ use nf_core::time::Tick;
 use nf_core::tuple::{FlowKey, Protocol, Tuple};
 
 /// Stands in the pinned `control` map. Maps with another number are never read.
-pub(crate) const LAYOUT_VERSION: u32 = 2;
+pub(crate) const LAYOUT_VERSION: u32 = 3;
 
 /// The bit of [`FlowState::flow`] that tells the answers' half of a flow.
 const FLOW_REVERSE: u32 = 1 << 31;

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use nf_core::adjacency::Adjacency;
 use nf_core::fast_path::soft::FrameMeta;
-use nf_core::fast_path::{Entry, FastPath, TcpEvent};
+use nf_core::fast_path::{Class, Entry, Event, FastPath};
 use nf_core::id::{AdjacencyId, PortId};
 use nf_core::tuple::FlowKey;
 use nf_core::verdict::{FastDrop, Punt};
@@ -45,8 +45,8 @@ pub enum Received<'a> {
         /// Ethernet frame without the check sequence.
         frame: &'a [u8],
     },
-    /// TCP flags that went through.
-    Tcp(TcpEvent),
+    /// What the fast path tells of.
+    Event(Event),
 }
 
 /// Which hook a port is asked to use.
@@ -166,6 +166,8 @@ pub enum Change {
     Remove(FlowKey),
     /// Restamping entries, this one first.
     Restamp(FlowKey),
+    /// Setting or taking back the template of a class.
+    Template(Class),
     /// Filling or emptying an adjacency slot.
     Adjacency(AdjacencyId),
     /// Adding or removing a port.
@@ -182,6 +184,7 @@ impl fmt::Display for Change {
             Self::Install(key) => write!(f, "install the entry of {key}"),
             Self::Remove(key) => write!(f, "remove the entry of {key}"),
             Self::Restamp(key) => write!(f, "restamp entries from {key} on"),
+            Self::Template(class) => write!(f, "set the template of {class}"),
             Self::Adjacency(slot) => write!(f, "set adjacency {}", slot.0),
             Self::Port(port) => write!(f, "set port {port}"),
             Self::OwnAddress(address) => write!(f, "set the own address {address}"),

@@ -16,7 +16,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nf_core::adjacency::Adjacency;
 use nf_core::fast_path::soft::{Decision, FrameMeta, SoftFastPath};
-use nf_core::fast_path::{Entry, FastPath, PortPolicy, Transmit, Usage};
+use nf_core::fast_path::{
+    Class, Entry, FastPath, Lot, PortPolicy, StockId, Template, Transmit, Usage,
+};
 use nf_core::id::{AdjacencyId, Generation, PortId};
 use nf_core::time::Time;
 use nf_core::tuple::FlowKey;
@@ -326,21 +328,21 @@ impl Userspace {
             let (info, frame) = batch.frame_mut(index);
             let (decision, meta) = self.decide(port, info, frame);
             count(&mut self.verdicts, decision);
+            if let Decision::Forward(to) = decision {
+                self.forwards.push((to, index));
+            }
+            for event in self.soft.take_events() {
+                self.send_forwards(batch);
+                handle(self, Received::Event(event));
+            }
             match decision {
-                Decision::Forward(to) => {
-                    self.forwards.push((to, index));
-                    for event in self.soft.take_events() {
-                        self.send_forwards(batch);
-                        handle(self, Received::Tcp(event));
-                    }
-                }
                 Decision::Punt(reason) | Decision::Tap(reason) => {
                     self.send_forwards(batch);
                     let (_, frame) = batch.frame(index);
                     handle(self, Received::Frame { port, reason, meta, frame });
                 }
-                // The host's stack has had its copy already.
-                Decision::Pass | Decision::Drop(_) => {}
+                // What passes, the host's stack has had already.
+                Decision::Forward(_) | Decision::Pass | Decision::Drop(_) => {}
             }
         }
         self.send_forwards(batch);
@@ -444,6 +446,26 @@ impl FastPath for Userspace {
 
     fn usage(&mut self, key: &FlowKey) -> Option<Usage> {
         self.soft.usage(key)
+    }
+
+    fn entry(&mut self, key: &FlowKey) -> Option<Entry> {
+        self.soft.entry(key).copied()
+    }
+
+    fn set_template(&mut self, class: &Class, template: Option<&Template>) {
+        self.soft.set_template(class, template);
+    }
+
+    fn supply(&mut self, stock: StockId, lots: &[Lot]) -> usize {
+        self.soft.supply(stock, lots)
+    }
+
+    fn in_stock(&mut self, stock: StockId) -> usize {
+        self.soft.in_stock(stock)
+    }
+
+    fn take_back(&mut self, stock: StockId) -> Vec<Lot> {
+        self.soft.take_back(stock)
     }
 
     fn set_adjacency(&mut self, slot: AdjacencyId, adjacency: Option<Adjacency>) {

@@ -167,7 +167,7 @@ impl Worker {
             Received::Frame { port, reason, meta, frame } => {
                 engine.packet(now, port, reason, meta, frame, fast_path);
             }
-            Received::Tcp(event) => engine.tcp_event(now, event, fast_path),
+            Received::Event(event) => engine.event(now, &event, fast_path),
         });
         datapath.fast_path().flush();
         handled

@@ -194,6 +194,32 @@ fn a_flow_through_bridge_and_nat_gateway_is_one_rewrite() {
 }
 
 #[test]
+fn further_flows_of_an_environment_through_the_whole_chain_are_made_by_the_fast_path() {
+    let mut w = world(2);
+    let open = |w: &mut World, env: usize, port: u16| {
+        let frame = Frame::udp((INNER.0, port), at(OUTSIDE)).payload([env as u8]);
+        let frame = frame.macs(INNER_MAC, MacAddr::new([2; 6])).build();
+        tuple(&only(w.send(&environment(env), frame), "wan")).src
+    };
+    let mut sources = BTreeSet::new();
+    for port in 1..=9 {
+        for env in 0..2 {
+            let src = open(&mut w, env, port);
+            assert_eq!(src.ip().to_string(), "198.51.100.1");
+            assert!(sources.insert(src), "{src} is two flows' source");
+            // A clone's class is its own: it has other neighbours on its way back.
+            let answer = Frame::udp(at(OUTSIDE), src).payload([0x80 | env as u8]);
+            let frame = only(w.send("wan", answer.build()), &environment(env));
+            assert_eq!(tuple(&frame).dst, SocketAddr::from((INNER.0, port)));
+            assert_eq!(frame.last(), Some(&(0x80 | env as u8)));
+        }
+    }
+    let counters = w.engine.counters();
+    assert_eq!((counters.flows_created, counters.flows_made), (18, 14));
+    assert_eq!(held(&w), (18, 18), "made or not, a flow holds a port of each function");
+}
+
+#[test]
 fn an_error_comes_back_through_the_whole_chain() {
     let mut w = world(2);
     only(w.send("env-0", query(OUTSIDE, "first").build()), "wan");

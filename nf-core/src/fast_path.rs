@@ -5,6 +5,9 @@
 //! program's tests and the forwarder where BPF is not to be had.
 
 pub mod soft;
+mod template;
+
+pub use template::{Class, Lot, MOST_TEMPLATES, Made, StockId, Template};
 
 use crate::action::Action;
 use crate::adjacency::Adjacency;
@@ -71,6 +74,15 @@ pub struct TcpEvent {
     pub flags: u8,
 }
 
+/// What a fast path tells of, beside the packets that it hands over, in the order it happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// TCP flags went through.
+    Tcp(TcpEvent),
+    /// A flow was made. No packet that met its entries was handed over before this is told.
+    Made(Made),
+}
+
 /// A frame to put on a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {
@@ -113,6 +125,22 @@ pub trait FastPath {
 
     /// Reads what went through an entry, if it is there.
     fn usage(&mut self, key: &FlowKey) -> Option<Usage>;
+
+    /// Reads an entry, if it is there.
+    fn entry(&mut self, key: &FlowKey) -> Option<Entry>;
+
+    /// Sets or, with `None`, takes back the template of a class; entries that were installed before
+    /// are in place by then. A flow that is being made at that moment may still be told of later.
+    fn set_template(&mut self, class: &Class, template: Option<&Template>);
+
+    /// Adds to a stock, which holds [`StockId::ROOM`]; how many of them there was room for.
+    fn supply(&mut self, stock: StockId, lots: &[Lot]) -> usize;
+
+    /// Lots that are left in a stock.
+    fn in_stock(&mut self, stock: StockId) -> usize;
+
+    /// Empties a stock. What it does not give back has been given to flows, and each is told of.
+    fn take_back(&mut self, stock: StockId) -> Vec<Lot>;
 
     /// Fills or, with `None`, empties a slot. Packets of an empty slot are punted as
     /// [`crate::verdict::Punt::Unresolved`].

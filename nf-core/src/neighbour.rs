@@ -8,7 +8,7 @@
 //! hop does, so nobody fills the table from outside.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ const SOLICITATIONS: u8 = 3;
 const RETRANSMIT: Duration = Duration::from_secs(1);
 /// How long an answer is trusted.
 const REACHABLE: Duration = Duration::from_secs(30);
+/// How long a vacated slot is left alone while there are others.
+const REST: Duration = Duration::from_secs(10);
 /// Frames that wait for one next hop; the oldest gives way.
 pub const QUEUE_LEN: usize = 16;
 
@@ -108,6 +110,9 @@ struct Entry {
 pub struct Neighbours {
     slots: Vec<Option<Entry>>,
     vacant: Vec<u32>,
+    /// Slots that were vacated of late, and when. A flow that the fast path was making then may
+    /// still turn up with one, and must not send to whom it is given next.
+    resting: VecDeque<(Time, u32)>,
     by_hop: HashMap<(PortId, NextHop), AdjacencyId, ahash::RandomState>,
     timers: BinaryHeap<Reverse<(Time, AdjacencyId)>>,
     capacity: usize,
@@ -128,6 +133,7 @@ impl Neighbours {
         Self {
             slots: Vec::new(),
             vacant: Vec::new(),
+            resting: VecDeque::new(),
             by_hop: HashMap::with_hasher(ahash::RandomState::with_seeds(seed, 7, 8, 9)),
             timers: BinaryHeap::new(),
             capacity: capacity.min(Self::MOST),
@@ -155,20 +161,28 @@ impl Neighbours {
         if let Some(slot) = self.by_hop.get(&(port, hop)) {
             return Ok(*slot);
         }
-        let slot = loop {
-            match self.vacant.pop() {
-                Some(slot) if self.slots[slot as usize].is_none() => break slot,
-                Some(_) => {}
-                None if self.slots.len() < self.capacity => break self.slots.len() as u32,
-                None => return Err(Full),
-            }
-        };
+        let slot = self.vacant_slot(now).ok_or(Full)?;
         let state = match hop {
             NextHop::Mac(mac) => State::Fixed { mac },
             NextHop::Ip(_) => State::Incomplete { tries: 0, queue: Vec::new() },
         };
         self.put(now, AdjacencyId(slot), port, hop, state);
         Ok(AdjacencyId(slot))
+    }
+
+    fn vacant_slot(&mut self, now: Time) -> Option<u32> {
+        while let Some((_, slot)) = self.resting.pop_front_if(|(since, _)| *since + REST <= now) {
+            self.vacant.push(slot);
+        }
+        loop {
+            match self.vacant.pop() {
+                Some(slot) if self.slots[slot as usize].is_none() => return Some(slot),
+                Some(_) => {}
+                None if self.slots.len() < self.capacity => return Some(self.slots.len() as u32),
+                // Better early than never.
+                None => self.vacant.push(self.resting.pop_front()?.1),
+            }
+        }
     }
 
     /// Numbers next hops that are new from `first` on, so that the slots before it stay free for
@@ -182,6 +196,7 @@ impl Neighbours {
     pub fn open_gaps(&mut self) {
         let vacant = self.slots.iter().zip(0u32..).filter(|(entry, _)| entry.is_none());
         self.vacant = vacant.map(|(_, slot)| slot).collect();
+        self.resting.clear();
         self.vacant.reverse();
     }
 
@@ -328,7 +343,7 @@ impl Neighbours {
         let (tries, known) = match &mut entry.state {
             State::Incomplete { tries, .. } => (tries, None),
             // Nobody needs it: do not ask on behalf of no one.
-            State::Reachable { .. } if entry.users == 0 => return self.forget(slot, changes),
+            State::Reachable { .. } if entry.users == 0 => return self.forget(now, slot, changes),
             State::Reachable { mac, probes } => (probes, Some(*mac)),
             State::Fixed { .. } | State::Failed { .. } => {
                 return self.keep_if_used(now, slot, changes);
@@ -345,7 +360,7 @@ impl Neighbours {
     /// A slot that asks for nothing costs nothing to keep until its last user is gone.
     fn keep_if_used(&mut self, now: Time, slot: AdjacencyId, changes: &mut Vec<Change>) {
         if self.entry(slot).is_some_and(|entry| entry.users == 0) {
-            self.forget(slot, changes);
+            self.forget(now, slot, changes);
         } else {
             self.arm(slot, now + REACHABLE);
         }
@@ -356,7 +371,7 @@ impl Neighbours {
     fn fail(&mut self, now: Time, slot: AdjacencyId, changes: &mut Vec<Change>) {
         let Some(entry) = self.entry_mut(slot) else { return };
         if entry.users == 0 {
-            self.forget(slot, changes);
+            self.forget(now, slot, changes);
             return;
         }
         let before = std::mem::replace(&mut entry.state, State::Failed { since: now });
@@ -382,22 +397,22 @@ impl Neighbours {
     }
 
     /// A port is gone: so is every next hop on it. Flows on it are ended first.
-    pub fn remove_port(&mut self, port: PortId, changes: &mut Vec<Change>) {
+    pub fn remove_port(&mut self, now: Time, port: PortId, changes: &mut Vec<Change>) {
         let mut gone: Vec<_> =
             self.by_hop.iter().filter(|((p, _), _)| *p == port).map(|(_, slot)| *slot).collect();
         // The order decides which numbers are given out next.
         gone.sort_unstable();
         for slot in gone {
-            self.forget(slot, changes);
+            self.forget(now, slot, changes);
         }
     }
 
-    fn forget(&mut self, slot: AdjacencyId, changes: &mut Vec<Change>) {
+    fn forget(&mut self, now: Time, slot: AdjacencyId, changes: &mut Vec<Change>) {
         let Some(entry) = self.slots.get_mut(slot.0 as usize).and_then(Option::take) else {
             return;
         };
         self.by_hop.remove(&(entry.port, entry.hop));
-        self.vacant.push(slot.0);
+        self.resting.push_back((now, slot.0));
         let waiting = match entry.state {
             State::Incomplete { queue, .. } => queue.len(),
             _ => 0,
@@ -610,7 +625,7 @@ mod tests {
         }
         assert_eq!(f.table.slot(f.now, f.port, NextHop::Ip(f.ip)), Err(Full));
         let mut changes = Vec::new();
-        f.table.remove_port(f.port, &mut changes);
+        f.table.remove_port(f.now, f.port, &mut changes);
         assert_eq!(changes.len(), 4);
         f.slot();
     }

@@ -189,6 +189,7 @@ impl World {
         self.engine = Engine::new(self.config, (self.functions)(self.config.seed), self.now);
         self.handed_over = 0;
         self.path.take_events();
+        self.path.forget_templates();
         self.engine.apply_snapshot(self.now, &snapshot, &mut self.path);
         for info in self.ports.values() {
             self.engine.add_port(info.clone(), &mut self.path);
@@ -258,6 +259,7 @@ impl World {
             }
             Decision::Punt(reason) | Decision::Tap(reason) => {
                 self.handed_over += 1;
+                self.tell();
                 let verdict =
                     self.engine.packet(self.now, port, reason, meta, &frame, &mut self.path);
                 self.fate = Some(Fate::Slow(verdict));
@@ -317,12 +319,17 @@ impl World {
         self.engine.counters().dropped[reason as usize]
     }
 
+    /// Tells the engine what the fast path tells of.
+    fn tell(&mut self) {
+        for event in self.path.take_events() {
+            self.engine.event(self.now, &event, &mut self.path);
+        }
+    }
+
     /// Does all that is due now.
     fn settle(&mut self) -> Vec<Transmit> {
         for _ in 0..MOST_STEPS {
-            for event in self.path.take_events() {
-                self.engine.tcp_event(self.now, event, &mut self.path);
-            }
+            self.tell();
             let due = self.engine.advance(self.now, &mut self.path);
             if due.is_none_or(|due| due > self.now) {
                 return self.take_sent();
@@ -346,6 +353,7 @@ impl World {
                 };
                 let meta = FrameMeta::default();
                 self.handed_over += 1;
+                self.tell();
                 self.engine.packet(self.now, port, Punt::Control, meta, &answer, &mut self.path);
             }
             sent = self.path.take_transmits();

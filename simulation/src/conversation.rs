@@ -15,9 +15,48 @@ impl Run {
             let all: Vec<_> = self.hosts.present().map(|host| host.id).collect();
             self.hosts.get(*self.random.pick(&all)).clone()
         };
-        if let Some(wanted) = self.wish(&from) {
-            self.start_talk(wanted);
+        let Some(wanted) = self.wish(&from) else { return };
+        let again = wanted.clone();
+        self.start_talk(wanted);
+        if self.random.chance(300) {
+            self.begin_more(&again);
         }
+    }
+
+    /// Who opens several at once, and again and again, gets flows that the fast path makes.
+    fn begin_more(&mut self, like: &Wanted) {
+        for _ in 0..self.random.below(8) {
+            let local = SocketAddr::new(like.local.ip(), self.local_port());
+            let more = Wanted { local, ..like.clone() };
+            if !self.is_in_use(&more) {
+                self.start_talk(more);
+            }
+        }
+    }
+
+    /// Those who have opened conversations lately go on doing so.
+    pub(crate) fn begin_more_of_all(&mut self) {
+        let lately = self.talks.iter().rev().take(20);
+        let present = lately.filter(|talk| self.hosts.get(talk.from).present);
+        let lately: Vec<_> = present.map(|talk| talk.wanted_by(talk.from)).collect();
+        for like in lately {
+            self.begin_more(&like);
+        }
+    }
+
+    /// Few ports, so that tuples come again.
+    fn local_port(&mut self) -> u16 {
+        20_000 + self.random.below(6) as u16
+    }
+
+    fn is_in_use(&self, wanted: &Wanted) -> bool {
+        let Wanted { from, protocol, local, remote, .. } = wanted;
+        let is_echo = protocol.is_echo();
+        self.talks.iter().any(|talk| {
+            talk.end.is_none()
+                && (talk.from, talk.protocol, talk.local) == (*from, *protocol, *local)
+                && (is_echo || talk.remote == *remote)
+        })
     }
 
     pub(crate) fn start_talk(&mut self, wanted: Wanted) {
@@ -45,15 +84,9 @@ impl Run {
             let port = if echo { 0 } else { *self.random.pick(&[443, 5353, 8080]) };
             (way, SocketAddr::new(ip, port), vec![host])
         };
-        // Few ports, so that tuples come again.
-        let port = 20_000 + self.random.below(6) as u16;
-        let local = SocketAddr::new(from.address(ipv4)?, port);
-        let in_use = self.talks.iter().any(|talk| {
-            talk.end.is_none()
-                && (talk.from, talk.protocol, talk.local) == (from.id, protocol, local)
-                && (echo || talk.remote == remote)
-        });
-        (!in_use).then_some(Wanted { way, from: from.id, protocol, local, remote, allowed })
+        let local = SocketAddr::new(from.address(ipv4)?, self.local_port());
+        let wanted = Wanted { way, from: from.id, protocol, local, remote, allowed };
+        (!self.is_in_use(&wanted)).then_some(wanted)
     }
 
     fn balancer(

@@ -8,6 +8,7 @@ use nf_core::engine::FlowView;
 use nf_core::fast_path::Direction;
 use nf_core::id::FlowId;
 use nf_core::testing::World;
+use nf_core::translator::RealmUsage;
 use nlb::Nlb;
 
 /// The functions' places in the engine's list.
@@ -36,6 +37,7 @@ pub(crate) fn check(world: &mut World) -> Result<(), Broken> {
     packets(world)?;
     let flows = flows(world);
     entries(world, &flows)?;
+    stocks(world)?;
     claims(world, &flows)
 }
 
@@ -91,6 +93,24 @@ fn entries(world: &World, flows: &[FlowView]) -> Result<(), Broken> {
     Ok(())
 }
 
+/// What every realm of the functions that lease ports has and holds.
+fn usages(world: &World) -> impl Iterator<Item = RealmUsage> {
+    let nat = world.engine.function_as::<Nat>().into_iter().flat_map(Nat::usage);
+    let bridge = world.engine.function_as::<LambdaBridge>();
+    let bridge = bridge.into_iter().flat_map(LambdaBridge::usage);
+    nat.map(|it| it.1).chain(bridge.map(|it| it.1))
+}
+
+/// What is set aside, and reserved, is what is in stock for the fast path to make flows of.
+fn stocks(world: &World) -> Result<(), Broken> {
+    let stocked = world.path.stocked();
+    let aside: usize = usages(world).map(|usage| usage.set_aside).sum();
+    let reserved = world.engine.reserved_count();
+    must!(aside == stocked, "{aside} ports are set aside, {stocked} in stock");
+    must!(reserved == stocked, "{reserved} numbers are reserved, {stocked} in stock");
+    Ok(())
+}
+
 /// What functions hold is what flows claim.
 fn claims(world: &World, flows: &[FlowView]) -> Result<(), Broken> {
     let mut claimed = BTreeMap::<u8, BTreeSet<u32>>::new();
@@ -141,11 +161,10 @@ pub(crate) fn check_rest(world: &mut World) -> Result<(), Broken> {
     let World { engine, path, now, .. } = world;
     let due = engine.advance(*now, path);
     must!(due.is_none(), "a timer is armed for {due:?}, now is {now:?}");
-    let resting = |usage: nf_core::translator::RealmUsage| usage.quarantined;
-    let nat = engine.function_as::<Nat>().into_iter().flat_map(Nat::usage);
-    let bridge = engine.function_as::<LambdaBridge>().into_iter().flat_map(LambdaBridge::usage);
-    let quarantined: usize =
-        nat.map(|it| resting(it.1)).chain(bridge.map(|it| resting(it.1))).sum();
+    let quarantined: usize = usages(world).map(|usage| usage.quarantined).sum();
     must!(quarantined == 0, "{quarantined} ports rest for ever");
+    let templates = world.engine.template_count();
+    must!(templates == 0, "{templates} templates are never taken back");
+    must!(world.path.stocked() == 0, "{} lots are left in stock", world.path.stocked());
     Ok(())
 }

@@ -22,6 +22,10 @@ pub struct Report {
     pub dropped: BTreeMap<Drop, u64>,
     /// Flows that were set up.
     pub flows: u64,
+    /// Of them, those that the fast path made itself.
+    pub made: u64,
+    /// Flows that the fast path made while no process ran.
+    pub made_alone: u64,
     /// Flows that a new process took over.
     pub recovered: u64,
     /// New desired states.
@@ -51,6 +55,8 @@ impl Report {
             *self.dropped.entry(*reason).or_default() += count;
         }
         self.flows += other.flows;
+        self.made += other.made;
+        self.made_alone += other.made_alone;
         self.recovered += other.recovered;
         self.changes += other.changes;
         self.crashes += other.crashes;
@@ -61,6 +67,7 @@ impl Report {
     pub(crate) fn add_engine(&mut self, engine: &Engine) {
         let counters = engine.counters();
         self.flows += counters.flows_created;
+        self.made += counters.flows_made;
         self.recovered += counters.flows_recovered;
         for reason in Drop::ALL {
             let count = counters.dropped[*reason as usize];
@@ -75,11 +82,14 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} steps, {} packets delivered, {} flows, {} taken over, {} changes, {} crashes, \
+            "{} steps, {} packets delivered, {} flows, {} made by templates, {} of these alone, \
+             {} taken over, {} changes, {} crashes, \
              trace {:016x}",
             self.steps,
             self.delivered,
             self.flows,
+            self.made,
+            self.made_alone,
             self.recovered,
             self.changes,
             self.crashes,

@@ -64,6 +64,7 @@ pub(crate) struct Talk {
 }
 
 /// What is asked for in a conversation.
+#[derive(Clone)]
 pub(crate) struct Wanted {
     pub(crate) way: Way,
     pub(crate) from: HostId,

@@ -50,6 +50,7 @@ fn every_promise_holds_whatever_the_network_and_the_operator_do() {
     ] {
         assert!(all.dropped.contains_key(&reason), "nothing was ever dropped as {reason}");
     }
+    assert!(all.made > 100 && all.made_alone > 0, "{all}");
     assert!(all.recovered > 10 && all.crashes > 5, "{all}");
 }
 

@@ -21,7 +21,9 @@ use nix::time::{ClockId, clock_getres};
 use super::OpenError;
 use super::object::{self, Programs, Sizes};
 use super::pin_dir::PinDir;
+use super::stocks::Stocks;
 use super::sys::{self, MapShape, RunInput, Table};
+use crate::layout::template::{TemplateKey, TemplateValue};
 use crate::layout::{
     AdjacencySlot, ClockOrder, Control, FlowKey4, FlowKey6, FlowValue4, FlowValue6, LAYOUT_VERSION,
     PortSettings, RestampKey, bytes_of,
@@ -41,6 +43,8 @@ pub(super) struct Maps {
     pub own6: Table<[u8; 16], u32>,
     pub control: Table<u32, Control>,
     pub restamps: Table<u32, RestampKey>,
+    pub templates: Table<TemplateKey, TemplateValue>,
+    pub stocks: Stocks,
     pub verdicts: std::os::fd::OwnedFd,
 }
 
@@ -274,6 +278,8 @@ impl Maps {
             own6: table(dir, "own6")?,
             control: table(dir, "control")?,
             restamps: table(dir, "restamps")?,
+            templates: table(dir, "templates")?,
+            stocks: Stocks::map(sys::open_pinned(&dir.join("stocks"))?)?,
             verdicts: sys::open_pinned(&dir.join("verdicts"))?,
         })
     }

@@ -10,13 +10,16 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nf_core::adjacency::Adjacency;
-use nf_core::fast_path::{Entry, FastPath, PortPolicy, Transmit, Usage};
+use nf_core::fast_path::{
+    Class, Entry, FastPath, Lot, PortPolicy, StockId, Template, Transmit, Usage,
+};
 use nf_core::id::{AdjacencyId, Generation, PortId};
 use nf_core::tuple::FlowKey;
 
 use super::maps::Maps;
 use super::sys::{self, RunInput};
 use crate::inject::Injector;
+use crate::layout::template::{TemplateKey, TemplateValue};
 use crate::layout::{
     AdjacencySlot, Control, DecodeKey, DecodeValue, FlowKey4, FlowKey6, FlowValue4, FlowValue6,
     Item, Key, LAYOUT_VERSION, PORT_SHARED, PortSettings, RESTAMPS_AT_ONCE, RestampKey,
@@ -142,6 +145,16 @@ impl Tables {
             }
         })?;
         of_port.iter().try_for_each(|(slot, value)| self.maps.adjacencies.set(slot, value))
+    }
+
+    /// Takes back every template and empties every stock: they were an earlier process's.
+    pub(super) fn forget_templates(&mut self) -> io::Result<()> {
+        let mut classes = Vec::new();
+        self.maps.templates.for_each(&mut |class, _| classes.push(*class))?;
+        let mut result = Ok(());
+        self.maps.templates.remove_all(&classes, &mut |_, error| result = Err(error));
+        self.maps.stocks.clear();
+        result
     }
 
     /// The filled adjacency slots.
@@ -334,6 +347,41 @@ impl FastPath for Tables {
             Key::V4(key) => Some(self.maps.flows4.get(&key).ok()??.state().usage()),
             Key::V6(key) => Some(self.maps.flows6.get(&key).ok()??.state().usage()),
         }
+    }
+
+    fn entry(&mut self, key: &FlowKey) -> Option<Entry> {
+        self.install_waiting();
+        let protocol = key.tuple.protocol;
+        match encode_key(key)? {
+            Key::V4(key) if self.leaving4.contains(&key) => None,
+            Key::V6(key) if self.leaving6.contains(&key) => None,
+            Key::V4(key) => Some(self.maps.flows4.get(&key).ok()??.decode(protocol)),
+            Key::V6(key) => Some(self.maps.flows6.get(&key).ok()??.decode(protocol)),
+        }
+    }
+
+    fn set_template(&mut self, class: &Class, template: Option<&Template>) {
+        let key = TemplateKey::of(class);
+        let result = match template {
+            Some(template) => {
+                self.install_waiting();
+                self.maps.templates.set(&key, &TemplateValue::of(class, template))
+            }
+            None => self.maps.templates.remove(&key).map(drop),
+        };
+        self.note(Change::Template(*class), result);
+    }
+
+    fn supply(&mut self, stock: StockId, lots: &[Lot]) -> usize {
+        self.maps.stocks.supply(stock, lots)
+    }
+
+    fn in_stock(&mut self, stock: StockId) -> usize {
+        self.maps.stocks.len(stock)
+    }
+
+    fn take_back(&mut self, stock: StockId) -> Vec<Lot> {
+        self.maps.stocks.take_back(stock)
     }
 
     fn set_adjacency(&mut self, slot: AdjacencyId, adjacency: Option<Adjacency>) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use datapath::{Hook, HookWish, Received};
 use nf_core::action::Offsets;
 use nf_core::adjacency::Adjacency;
-use nf_core::fast_path::{Direction, FastPath, Transmit};
+use nf_core::fast_path::{Direction, Event, FastPath, Transmit};
 use nf_core::id::{FlowId, PortId};
 use nf_core::packet::MacAddr;
 use nf_core::verdict::Punt;
@@ -49,7 +49,8 @@ fn move_data(lab: &mut Lab) {
     }
     let mut flags = 0;
     lab.datapath.receive(usize::MAX, &mut |_, received| match received {
-        Received::Tcp(event) => flags |= event.flags,
+        Received::Event(Event::Tcp(event)) => flags |= event.flags,
+        Received::Event(event) => panic!("{event:?}"),
         // The server's stack looks for neighbours.
         Received::Frame { reason, .. } => assert_eq!(reason, Punt::Control),
     });

@@ -13,7 +13,7 @@ use datapath::userspace::Userspace;
 use datapath::{HookWish, Notice, Received, Statistics};
 use nf_core::action::Action;
 use nf_core::adjacency::Adjacency;
-use nf_core::fast_path::{Direction, Entry, FastPath, PortPolicy, TcpEvent, Usage};
+use nf_core::fast_path::{Direction, Entry, Event, FastPath, PortPolicy, TcpEvent, Usage};
 use nf_core::id::{AdjacencyId, FlowId, Generation, PortId};
 use nf_core::packet::MacAddr;
 use nf_core::tuple::{FlowKey, Protocol, Tuple};
@@ -249,7 +249,8 @@ fn serve(
     loop {
         let mut deliver = |_: &mut dyn FastPath, received: Received<'_>| match received {
             Received::Frame { .. } => punts += 1,
-            Received::Tcp(event) => events.push(event),
+            Received::Event(Event::Tcp(event)) => events.push(event),
+            Received::Event(event) => panic!("{event:?}"),
         };
         frames += userspace.receive(256, &mut deliver) as u64;
         notices.extend(userspace.take_notices());

@@ -5,7 +5,7 @@ use std::io::Read;
 use datapath::Received;
 use datapath::userspace::Userspace;
 use nf_core::action::{Action, ETHERNET_LEN, Offsets};
-use nf_core::fast_path::{Direction, FastPath, TcpEvent, Transmit};
+use nf_core::fast_path::{Direction, Event, FastPath, TcpEvent, Transmit};
 use nf_core::id::AdjacencyId;
 use nf_core::tuple::Protocol;
 use nf_core::verdict::Punt;
@@ -82,7 +82,9 @@ fn a_tcp_event_is_told_when_its_frame_has_left() {
         wait(&userspace);
         userspace.receive(64, &mut |_, received| {
             // The server, on which no one listens, answers with a reset: not of interest.
-            let Received::Tcp(event @ TcpEvent { direction: Direction::Forward, .. }) = received
+            let Received::Event(Event::Tcp(
+                event @ TcpEvent { direction: Direction::Forward, .. },
+            )) = received
             else {
                 return;
             };

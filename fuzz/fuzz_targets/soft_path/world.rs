@@ -97,12 +97,12 @@ impl World {
         } else {
             assert_eq!(after, frame, "{decision:?} changed the frame");
         }
+        for event in self.fast_path.take_events() {
+            self.engine.event(self.now, &event, &mut self.fast_path);
+        }
         match decision {
             Decision::Punt(reason) | Decision::Tap(reason) => self.punt(port, reason, meta, frame),
             Decision::Forward(_) | Decision::Pass | Decision::Drop(_) => {}
-        }
-        for event in self.fast_path.take_events() {
-            self.engine.tcp_event(self.now, event, &mut self.fast_path);
         }
     }
 

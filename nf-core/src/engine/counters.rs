@@ -20,6 +20,8 @@ pub struct Counters {
     pub dequeued: u64,
     /// Flows set up.
     pub flows_created: u64,
+    /// Of them, those that the fast path made itself.
+    pub flows_made: u64,
     /// Flows taken over from an earlier process.
     pub flows_recovered: u64,
     /// Flows ended, by how.

@@ -9,7 +9,7 @@ use super::walk::{First, Outcome};
 use crate::action::{Action, ChecksumField, Offsets};
 use crate::adjacency::Adjacency;
 use crate::fast_path::soft::STATE_FLAGS;
-use crate::fast_path::{Direction, Entry, FastPath, TcpEvent, Transmit, Usage};
+use crate::fast_path::{Direction, Entry, Event, FastPath, TcpEvent, Transmit, Usage};
 use crate::flow::{Flow, InsertError, Phase};
 use crate::id::{AdjacencyId, FlowId, PortId};
 use crate::neighbour::{Change, NextHop, Waiting};
@@ -119,7 +119,11 @@ impl Engine {
             generation: self.snapshot.generation(),
             since: now,
         };
-        let id = match self.flows.insert(&flow) {
+        let mut inserted = self.flows.insert(&flow);
+        if inserted == Err(InsertError::Full) && self.close_for_numbers(now, fast_path) {
+            inserted = self.flows.insert(&flow);
+        }
+        let id = match inserted {
             Ok(id) => id,
             Err(InsertError::Full) => return refuse(self, Drop::FlowTableFull),
             Err(InsertError::InUse(_)) => return refuse(self, Drop::TupleInUse),
@@ -133,6 +137,7 @@ impl Engine {
         install(id, &flow, first, unused, fast_path);
         let phase = Phase::of(key.tuple.protocol, &first, &unused);
         self.wheel.arm(id.0, now + phase.look_after(key.tuple.protocol, &flow.timeouts));
+        self.consider_class(now, &flow, headers.src_mac, fast_path);
         self.carry(now, &flow, Direction::Forward, carried, fast_path)
     }
 
@@ -278,8 +283,16 @@ impl Engine {
         }
     }
 
+    /// Takes what the fast path tells of.
+    pub fn event(&mut self, now: Time, event: &Event, fast_path: &mut dyn FastPath) {
+        match event {
+            Event::Tcp(event) => self.tcp_event(now, *event, fast_path),
+            Event::Made(made) => self.flow_made(now, made, fast_path),
+        }
+    }
+
     /// A packet with SYN, FIN or RST went through the fast path.
-    pub fn tcp_event(&mut self, now: Time, event: TcpEvent, fast_path: &mut dyn FastPath) {
+    fn tcp_event(&mut self, now: Time, event: TcpEvent, fast_path: &mut dyn FastPath) {
         let TcpEvent { flow: id, direction, flags } = event;
         let Some(seen) = self.flows.note_tcp_flags(id, direction, flags & STATE_FLAGS) else {
             return;
@@ -386,7 +399,14 @@ impl Engine {
             return Verdict::Dropped(Drop::UnknownPort);
         };
         let first = First::of(carried.ip, key.tuple);
-        match self.walk(now, role, first, None, None) {
+        let mut walked = self.walk(now, role, first, None, None);
+        let exhausted = Refusal::Drop(Drop::PortAllocation);
+        if walked.is_err_and(|why| why == exhausted)
+            && self.close_classes_toward(now, &key.tuple, fast_path)
+        {
+            walked = self.walk(now, role, first, None, None);
+        }
+        match walked {
             Ok(outcome) => self.establish(now, key, headers, &outcome, carried, fast_path),
             Err(Refusal::Drop(reason)) => Verdict::Dropped(reason),
             Err(Refusal::Reset(reason)) => {

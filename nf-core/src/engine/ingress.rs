@@ -119,7 +119,7 @@ impl Engine {
         carried: Carried<'_>,
         fast_path: &mut dyn FastPath,
     ) -> Verdict {
-        let known = self.flows.find(&key);
+        let known = self.flows.find(&key).or_else(|| self.find_made(now, &key, fast_path));
         if known.is_none()
             && let Some(verdict) = self.for_the_gateway(now, &key, &carried, fast_path)
         {

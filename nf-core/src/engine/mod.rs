@@ -11,12 +11,15 @@
 //! | `ingress` | one punted packet, from its bytes to its verdict |
 //! | `walk` | a first packet's way through the VPC model and the functions |
 //! | `flows` | set up, forward, expire, end |
+//! | `classes` | flows that the fast path makes itself, by a template for their class |
+//! | `resume` | taking over a flow whose entries stand already |
 //! | `sweep` | flows under a new snapshot, a slice at a time |
 //! | `recover` | flows that an earlier process left in the fast path |
 //! | `control` | ARP, NDP, echo to the gateway, errors to senders |
 //! | `limiter` | how often senders are told of errors |
 //! | `icmp_error` | errors about translated flows |
 
+mod classes;
 mod control;
 mod counters;
 mod flows;
@@ -25,6 +28,7 @@ mod ingress;
 mod limiter;
 mod ports;
 mod recover;
+mod resume;
 mod sweep;
 mod walk;
 
@@ -48,6 +52,7 @@ use crate::packet::MacAddr;
 use crate::pipeline::{Function, Originated};
 use crate::time::Time;
 use crate::vpc::{Document, Snapshot};
+use classes::Classes;
 use ports::Ports;
 use sweep::Sweep;
 
@@ -68,6 +73,7 @@ pub struct Engine {
     functions: Vec<Box<dyn Function>>,
     ports: Ports,
     flows: FlowTable,
+    classes: Classes,
     wheel: Wheel,
     neighbours: Neighbours,
     sweep: Option<Sweep>,
@@ -96,6 +102,7 @@ impl Engine {
             functions,
             ports: Ports::new(config.seed),
             flows: FlowTable::new(config.flows, config.seed),
+            classes: Classes::new(config.seed),
             wheel: Wheel::new(config.flows.flows as u32, now),
             neighbours: Neighbours::new(config.adjacencies, config.seed),
             sweep: None,
@@ -169,12 +176,18 @@ impl Engine {
         self.scratch.originated = originated;
 
         self.drive_neighbours(now, fast_path);
+        self.look_at_classes(now, fast_path);
         self.continue_sweep(now, fast_path);
         if more || self.sweep.is_some() {
             return Some(now);
         }
         let functions = self.functions.iter().filter_map(|function| function.next_deadline());
-        functions.chain(self.wheel.next_deadline()).chain(self.neighbours.next_deadline()).min()
+        let deadlines = [
+            self.wheel.next_deadline(),
+            self.neighbours.next_deadline(),
+            self.classes.next_deadline(),
+        ];
+        functions.chain(deadlines.into_iter().flatten()).min()
     }
 
     /// The generation whose desired state is in force.

@@ -167,12 +167,13 @@ impl Engine {
         if let Some(environment) = port.environment {
             self.ports.environments.remove(&environment.id);
         }
+        self.close_classes_on(now, id, fast_path);
         let flows: Vec<_> = self.flows.on_port(id).collect();
         for flow in flows {
             self.end_flow(now, flow, FlowEnd::PortGone, fast_path);
         }
         let mut changes = std::mem::take(&mut self.scratch.changes);
-        self.neighbours.remove_port(id, &mut changes);
+        self.neighbours.remove_port(now, id, &mut changes);
         self.apply_changes(&mut changes, fast_path);
         self.scratch.changes = changes;
         fast_path.remove_port(id);

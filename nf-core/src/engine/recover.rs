@@ -5,15 +5,12 @@
 use std::collections::BTreeMap;
 
 use super::Engine;
-use super::flows::install;
-use super::walk::First;
+use super::resume::Standing;
 use crate::adjacency::Adjacency;
 use crate::fast_path::{Direction, Entry, FastPath};
-use crate::flow::{Flow, Phase};
 use crate::id::{AdjacencyId, FlowId};
 use crate::neighbour::NextHop;
-use crate::packet::MacAddr;
-use crate::pipeline::{FlowEnd, Prior};
+use crate::pipeline::FlowEnd;
 use crate::time::Time;
 use crate::tuple::FlowKey;
 
@@ -113,68 +110,28 @@ impl Engine {
         else {
             return false;
         };
-        let outcome = reverse.tuple.reversed();
-        let consistent =
-            there.action.rewrite == outcome && back.action.rewrite == forward.tuple.reversed();
-        let Some(port) = self.ports.get(forward.port).filter(|_| consistent) else {
+        let is_one_flow = there.action.rewrite == reverse.tuple.reversed()
+            && back.action.rewrite == forward.tuple.reversed();
+        if !is_one_flow {
             return false;
-        };
-        let role = port.role;
+        }
         // The MAC address an environment had is only known from where answers were sent.
         let back_mac = adjacencies.get(&back.action.adjacency).map(|a| a.dst_mac);
-        let back_hop = self.way_back(port, forward.tuple.src.ip(), back_mac.unwrap_or_default());
-        let unknown = back_hop == NextHop::Mac(MacAddr::default());
-        if unknown || !self.may_be_from(role, forward.tuple.src.ip()) {
-            return false;
-        }
-        let first = First::long_ago(forward.tuple);
-        let Ok(walked) = self.walk(now, role, first, Some(Prior { outcome }), None) else {
-            return false;
+        let standing = Standing {
+            id,
+            forward,
+            reverse,
+            there: there.usage,
+            back: back.usage,
+            generation: there.generation.min(back.generation),
+            forward_out: there.action.adjacency,
+            reverse_out: back.action.adjacency,
+            src_mac: back_mac.unwrap_or_default(),
         };
-        if walked.tuple != outcome || walked.port != reverse.port {
-            self.release(now, walked.claims, FlowEnd::Policy);
-            return false;
-        }
-        let mut out = |engine: &mut Self, slot, port, hop| {
+        let mut find_slot = |engine: &mut Self, slot, port, hop, fast_path: &mut dyn FastPath| {
             engine.recovered_slot(now, slot, port, hop, adjacencies, fast_path)
         };
-        let forward_out = out(self, there.action.adjacency, walked.port, walked.hop);
-        let reverse_out = out(self, back.action.adjacency, forward.port, back_hop);
-        let flow = if let (Some(forward_out), Some(reverse_out)) = (forward_out, reverse_out) {
-            Flow {
-                forward,
-                reverse,
-                forward_out,
-                reverse_out,
-                claims: walked.claims,
-                timeouts: walked.timeouts,
-                generation: self.snapshot.generation(),
-                since: now,
-            }
-        } else {
-            self.release(now, walked.claims, FlowEnd::Policy);
-            return false;
-        };
-        if self.flows.insert_at(id, &flow).is_err() {
-            self.release(now, walked.claims, FlowEnd::Policy);
-            return false;
-        }
-        for (direction, half) in [(Direction::Forward, &there), (Direction::Reverse, &back)] {
-            self.flows.note_tcp_flags(id, direction, half.usage.tcp_flags);
-        }
-        self.neighbours.hold(flow.forward_out);
-        self.neighbours.hold(flow.reverse_out);
-        if flow.forward_out == there.action.adjacency && flow.reverse_out == back.action.adjacency {
-            fast_path.restamp(&[forward, reverse], flow.generation);
-        } else {
-            install(id, &flow, there.usage, back.usage, fast_path);
-        }
-        // Due at once: the timer reads what went through and arms itself by it.
-        let phase = Phase::of(forward.tuple.protocol, &there.usage, &back.usage);
-        let last_seen = there.usage.last_seen.resolve(now).max(back.usage.last_seen.resolve(now));
-        let look = phase.look_after(forward.tuple.protocol, &flow.timeouts);
-        self.wheel.arm(id.0, (last_seen + look).max(now));
-        true
+        self.resume(now, &standing, &mut find_slot, fast_path)
     }
 
     /// The slot of a next hop, the one it had before if possible.

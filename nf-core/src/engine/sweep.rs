@@ -36,6 +36,7 @@ impl Engine {
         snapshot: &Arc<Snapshot>,
         fast_path: &mut dyn FastPath,
     ) {
+        self.close_all_classes(now, fast_path);
         let before = std::mem::replace(&mut self.snapshot, snapshot.clone());
         for function in &mut self.functions {
             function.apply_snapshot(now, snapshot);

@@ -8,14 +8,17 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 
-use super::{Entry, FastPath, PortPolicy, TcpEvent, Transmit, Usage};
-use crate::action::{ChecksumField, Offsets};
+use super::{
+    Class, Direction, Entry, Event, FastPath, Lot, Made, PortPolicy, StockId, TcpEvent, Template,
+    Transmit, Usage,
+};
+use crate::action::{Action, ChecksumField, ETHERNET_LEN, Offsets};
 use crate::adjacency::Adjacency;
 use crate::id::{AdjacencyId, Generation, PortId};
-use crate::packet::TcpFlags;
+use crate::packet::{TcpFlags, checksum};
 use crate::time::{Tick, Time};
 use crate::tuple::{FlowKey, Protocol};
 use crate::verdict::{FastDrop, Punt};
@@ -55,7 +58,9 @@ pub struct SoftFastPath {
     own_addresses: HashSet<IpAddr, ahash::RandomState>,
     fence: Generation,
     now: Tick,
-    events: Vec<TcpEvent>,
+    templates: HashMap<Class, Template, ahash::RandomState>,
+    stocks: HashMap<StockId, VecDeque<Lot>, ahash::RandomState>,
+    events: Vec<Event>,
     transmits: Vec<Transmit>,
 }
 
@@ -68,9 +73,11 @@ impl SoftFastPath {
             entries: HashMap::with_hasher(hasher.clone()),
             adjacencies: Vec::new(),
             ports: HashMap::with_hasher(hasher.clone()),
-            own_addresses: HashSet::with_hasher(hasher),
+            own_addresses: HashSet::with_hasher(hasher.clone()),
             fence: Generation::default(),
             now: Tick::default(),
+            templates: HashMap::with_hasher(hasher.clone()),
+            stocks: HashMap::with_hasher(hasher),
             events: Vec::new(),
             transmits: Vec::new(),
         }
@@ -110,8 +117,26 @@ impl SoftFastPath {
         slots.filter_map(|(value, slot)| Some((AdjacencyId(slot), value.as_ref()?)))
     }
 
-    /// Takes the TCP events since the last call.
-    pub fn take_events(&mut self) -> Vec<TcpEvent> {
+    /// Forgets every template and what is in stock, as happens when another process takes over.
+    pub fn forget_templates(&mut self) {
+        self.templates.clear();
+        self.stocks.clear();
+    }
+
+    /// Lots in all stocks.
+    #[must_use]
+    pub fn stocked(&self) -> usize {
+        self.stocks.values().map(VecDeque::len).sum()
+    }
+
+    /// The lot that is taken next, if there is one stock alone.
+    #[must_use]
+    pub fn next_lot(&self) -> Option<Lot> {
+        self.stocks.values().next()?.front().copied()
+    }
+
+    /// Takes what is to be told since the last call.
+    pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }
 
@@ -135,8 +160,11 @@ impl SoftFastPath {
             }
             Step::Punt { reason, .. } => return Decision::Punt(reason),
         };
-        // 2. Look the flow up.
+        // 2. Look the flow up, or make it.
         let key = FlowKey { port, tuple: parsed.tuple };
+        if !self.entries.contains_key(&key) {
+            self.make_flow(&key, &parsed, frame);
+        }
         let Some(entry) = self.entries.get_mut(&key) else {
             if shared && !self.own_addresses.contains(&parsed.tuple.dst.ip()) {
                 return Decision::Pass;
@@ -165,7 +193,8 @@ impl SoftFastPath {
         if flags != 0 {
             entry.usage.tcp_flags |= flags;
             let (flow, direction) = (entry.flow, entry.direction);
-            self.events.push(TcpEvent { flow, direction, flags: parsed.tcp_flags });
+            let event = TcpEvent { flow, direction, flags: parsed.tcp_flags };
+            self.events.push(Event::Tcp(event));
         }
         // 5. Count, rewrite, send.
         entry.usage.last_seen = self.now;
@@ -175,6 +204,55 @@ impl SoftFastPath {
         entry.action.apply(&adjacency, frame, offsets, meta.checksum);
         Decision::Forward(adjacency.port)
     }
+}
+
+/// Flows made by templates: `datapath/bpf/template.h`.
+impl SoftFastPath {
+    /// Makes the flow of a packet that has none, if there is a template for it.
+    fn make_flow(&mut self, key: &FlowKey, parsed: &Parsed, frame: &[u8]) {
+        let class = Class::of(key);
+        let Some(template) = class.and_then(|class| self.templates.get(&class)).copied() else {
+            return;
+        };
+        if !may_open(&template, parsed, frame) {
+            return;
+        }
+        let stock = self.stocks.get_mut(&template.stock);
+        let Some(lot) = stock.and_then(VecDeque::pop_front) else { return };
+        let mut made = Made { lot, forward: *key, template, is_made: false };
+        let reverse = made.reverse();
+        made.is_made = reverse != *key && !self.entries.contains_key(&reverse);
+        if made.is_made {
+            let half = |direction, rewrite, adjacency| Entry {
+                action: Action { rewrite, adjacency },
+                generation: template.generation,
+                flow: lot.flow,
+                direction,
+                usage: Usage { last_seen: self.now, ..Usage::default() },
+            };
+            let back = half(Direction::Reverse, key.tuple.reversed(), template.reverse_out);
+            let there = half(Direction::Forward, made.outcome(), template.forward_out);
+            self.entries.insert(reverse, back);
+            self.entries.insert(*key, there);
+        }
+        self.events.push(Event::Made(made));
+    }
+}
+
+/// Whether a packet can be the first of a flow, by all that user space would look at and the class
+/// does not tell. What is in doubt goes up.
+fn may_open(template: &Template, parsed: &Parsed, frame: &[u8]) -> bool {
+    const OPTIONLESS: std::ops::Range<usize> = ETHERNET_LEN..ETHERNET_LEN + 20;
+
+    let opens = parsed.tuple.protocol == Protocol::Udp
+        || parsed.tcp_flags & (STATE_FLAGS | TcpFlags::ACK.0) == TcpFlags::SYN.0;
+    let is_optionless = parsed.transport == OPTIONLESS.end;
+    let header = frame.get(OPTIONLESS).unwrap_or_default();
+    opens
+        && frame.get(6..12) == Some(template.src_mac.as_bytes())
+        && parsed.ttl > 1
+        && is_optionless
+        && checksum::fold(checksum::sum(header)) == 0xffff
 }
 
 /// FIN, SYN and RST: the flags that change a flow's state.
@@ -237,6 +315,32 @@ impl FastPath for SoftFastPath {
 
     fn usage(&mut self, key: &FlowKey) -> Option<Usage> {
         self.entries.get(key).map(|entry| entry.usage)
+    }
+
+    fn entry(&mut self, key: &FlowKey) -> Option<Entry> {
+        self.entries.get(key).copied()
+    }
+
+    fn set_template(&mut self, class: &Class, template: Option<&Template>) {
+        match template {
+            Some(template) => self.templates.insert(*class, *template),
+            None => self.templates.remove(class),
+        };
+    }
+
+    fn supply(&mut self, stock: StockId, lots: &[Lot]) -> usize {
+        let stock = self.stocks.entry(stock).or_default();
+        let fit = lots.len().min(StockId::ROOM.saturating_sub(stock.len()));
+        stock.extend(&lots[..fit]);
+        fit
+    }
+
+    fn in_stock(&mut self, stock: StockId) -> usize {
+        self.stocks.get(&stock).map_or(0, VecDeque::len)
+    }
+
+    fn take_back(&mut self, stock: StockId) -> Vec<Lot> {
+        self.stocks.remove(&stock).unwrap_or_default().into()
     }
 
     fn set_adjacency(&mut self, slot: AdjacencyId, adjacency: Option<Adjacency>) {

@@ -11,6 +11,7 @@ mod nowhere;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use nf_core::fast_path::Event;
 use nf_core::fast_path::soft::FrameMeta;
 use nf_core::id::PortId;
 use nf_core::testing::World;
@@ -43,6 +44,8 @@ const ALL: &[Work] = &[
     Work { name: "first_packet_nat", run: || first_packets(Way::Nat) },
     Work { name: "first_packet_nlb", run: || first_packets(Way::Nlb) },
     Work { name: "first_packet_bridge_nat", run: || first_packets(Way::BridgeNat) },
+    Work { name: "made_flow_nat", run: || made_flows(Way::Nat) },
+    Work { name: "made_flow_bridge_nat", run: || made_flows(Way::BridgeNat) },
     Work { name: "timer_ends_idle_flow", run: || timers(false) },
     Work { name: "timer_of_busy_flow", run: || timers(true) },
 ];
@@ -83,6 +86,24 @@ fn first_packets(way: Way) {
         }
     });
     assert_eq!(forwarded, FLOWS, "first packets that went on");
+    assert_eq!(world.engine.flow_count(), usize::from(BEFORE + FLOWS));
+}
+
+/// Flows that the fast path has made, from when it tells of one to the stock filled up again. This
+/// touches nothing of the fast path but the stock, so the reference one may do for it.
+fn made_flows(way: Way) {
+    let mut world = way.world();
+    let port = begin(&mut world, way);
+    let mut made = 0;
+    for n in BEFORE..BEFORE + FLOWS {
+        let mut frame = way.frame(&world, n);
+        world.path.process(port, &mut frame, FrameMeta::default());
+        for event in world.path.take_events() {
+            made += u16::from(matches!(event, Event::Made(_)));
+            counted(|| world.engine.event(world.now, &event, &mut world.path));
+        }
+    }
+    assert_eq!(made, FLOWS, "flows that were made");
     assert_eq!(world.engine.flow_count(), usize::from(BEFORE + FLOWS));
 }
 

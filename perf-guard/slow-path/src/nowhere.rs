@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use nf_core::adjacency::Adjacency;
-use nf_core::fast_path::{Entry, FastPath, PortPolicy, Transmit, Usage};
+use nf_core::fast_path::{
+    Class, Entry, FastPath, Lot, PortPolicy, StockId, Template, Transmit, Usage,
+};
 use nf_core::id::{AdjacencyId, Generation, PortId};
 use nf_core::time::{Tick, Time};
 use nf_core::tuple::FlowKey;
@@ -33,6 +35,24 @@ impl FastPath for Nowhere {
 
     fn usage(&mut self, _: &FlowKey) -> Option<Usage> {
         Some(Usage { last_seen: self.last_seen, packets: 1, bytes: 60, tcp_flags: 0 })
+    }
+
+    fn entry(&mut self, _: &FlowKey) -> Option<Entry> {
+        None
+    }
+
+    fn set_template(&mut self, _: &Class, _: Option<&Template>) {}
+
+    fn supply(&mut self, _: StockId, lots: &[Lot]) -> usize {
+        lots.len()
+    }
+
+    fn in_stock(&mut self, _: StockId) -> usize {
+        StockId::ROOM
+    }
+
+    fn take_back(&mut self, _: StockId) -> Vec<Lot> {
+        Vec::new()
     }
 
     fn set_adjacency(&mut self, _: AdjacencyId, _: Option<Adjacency>) {}

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use nf_core::fast_path::soft::{Decision, SoftFastPath};
-use nf_core::fast_path::{FastPath, PortPolicy};
+use nf_core::fast_path::{Event, FastPath, PortPolicy};
 use nf_core::id::{AdjacencyId, PortId};
 use nf_core::time::{Tick, Time};
 use nf_core::verdict::{FastDrop, Punt};
@@ -61,20 +61,30 @@ enum Bend {
     LastSeen,
 }
 
-/// How often each decision was seen.
+/// How often each decision was seen, and each way that making a flow can end.
 #[derive(Debug, Default)]
-struct Coverage(Vec<(Decision, u64)>);
+struct Coverage {
+    decisions: Vec<(Decision, u64)>,
+    made: u64,
+    unused: u64,
+}
 
 impl Coverage {
     fn add(&mut self, decision: Decision) {
-        match self.0.iter_mut().find(|(other, _)| *other == decision) {
+        match self.decisions.iter_mut().find(|(other, _)| *other == decision) {
             Some((_, count)) => *count += 1,
-            None => self.0.push((decision, 1)),
+            None => self.decisions.push((decision, 1)),
+        }
+    }
+
+    fn add_event(&mut self, event: &Event) {
+        if let Event::Made(made) = event {
+            *if made.is_made { &mut self.made } else { &mut self.unused } += 1;
         }
     }
 
     fn of(&self, decision: Decision) -> u64 {
-        self.0.iter().find(|(other, _)| *other == decision).map_or(0, |(_, count)| *count)
+        self.decisions.iter().find(|(other, _)| *other == decision).map_or(0, |(_, count)| *count)
     }
 }
 
@@ -119,7 +129,8 @@ impl Comparison<'_> {
         let counted = self.ebpf.statistics().unwrap();
         counters(&before, &decisions, &counted)?;
         self.entries(&world, &soft, began..=ended)?;
-        clear(&world, self.ebpf.fast_path());
+        self.stocks(&world, &mut soft)?;
+        clear(&world, &soft, self.ebpf.fast_path());
         Ok(())
     }
 
@@ -127,6 +138,7 @@ impl Comparison<'_> {
         let mut expected = case.frame.clone();
         let mut decision = soft.process(case.port, &mut expected, case.meta);
         let mut events = soft.take_events();
+        events.iter().for_each(|event| self.coverage.add_event(event));
         if self.bend == Some(Bend::OutputByte) && matches!(decision, Decision::Forward(_)) {
             expected[40] ^= 1;
         }
@@ -138,7 +150,7 @@ impl Comparison<'_> {
             Some(Bend::PuntReason) if decision == Decision::Punt(Punt::Stale) => {
                 decision = Decision::Punt(Punt::Miss);
             }
-            Some(Bend::Event) => events.iter_mut().for_each(|event| event.flags ^= 1),
+            Some(Bend::Event) => events.iter_mut().for_each(bend_event),
             _ => {}
         }
 
@@ -157,7 +169,7 @@ impl Comparison<'_> {
         if output != expected {
             return Err(difference(case, decision, &expected, &output));
         }
-        let mut due: Vec<_> = events.into_iter().map(Received::Tcp).collect();
+        let mut due: Vec<_> = events.into_iter().map(Received::Event).collect();
         if let Some(reason) = self.handed_up(decision) {
             let Case { port, frame, meta } = case;
             due.push(Received::Frame { port: *port, reason, meta: *meta, frame });
@@ -202,6 +214,24 @@ impl Comparison<'_> {
         let flags = if self.sums { CHECKSUM_COMPLETE } else { 0 };
         let input = RunInput { data: &case.frame, context: &context, flags };
         sys::run(program.as_fd(), &input, output)
+    }
+
+    /// What is left in stock; everything is taken back.
+    fn stocks(&mut self, world: &World, soft: &mut SoftFastPath) -> Result<(), String> {
+        let kernel = self.ebpf.fast_path();
+        for (class, _) in &world.templates {
+            kernel.set_template(class, None);
+        }
+        for (stock, _) in &world.stocks {
+            let left = (soft.in_stock(*stock), kernel.in_stock(*stock));
+            let (expected, got) = (soft.take_back(*stock), kernel.take_back(*stock));
+            if expected != got || left != (expected.len(), expected.len()) {
+                return Err(format!(
+                    "{stock:?}: expected {expected:?}, got {got:?}, {left:?} left"
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn entries(
@@ -267,6 +297,13 @@ fn counters(before: &Statistics, decisions: &Statistics, after: &Statistics) -> 
     }
 }
 
+fn bend_event(event: &mut Event) {
+    match event {
+        Event::Tcp(event) => event.flags ^= 1,
+        Event::Made(made) => made.lot.port ^= 1,
+    }
+}
+
 fn set_up(world: &World, fast_path: &mut dyn FastPath) {
     fast_path.add_port(world.ports[0], PortPolicy::default());
     fast_path.add_port(world.ports[1], PortPolicy { share_with_host: true });
@@ -280,14 +317,20 @@ fn set_up(world: &World, fast_path: &mut dyn FastPath) {
     for (key, entry) in &world.flows {
         fast_path.install(key, entry);
     }
+    for (stock, lots) in &world.stocks {
+        assert_eq!(fast_path.supply(*stock, lots), lots.len());
+    }
+    for (class, template) in &world.templates {
+        fast_path.set_template(class, Some(template));
+    }
     fast_path.flush();
 }
 
-fn clear(world: &World, fast_path: &mut dyn FastPath) {
+fn clear(world: &World, soft: &SoftFastPath, fast_path: &mut dyn FastPath) {
     for &address in &world.own {
         fast_path.set_own_address(address, false);
     }
-    for (key, _) in &world.flows {
+    for (key, _) in soft.entries() {
         assert!(fast_path.usage(key).is_some(), "{key} was there");
         fast_path.remove(key);
         assert_eq!(fast_path.usage(key), None, "{key} is gone");
@@ -387,6 +430,8 @@ fn million(label: &str, hook: Hook) {
         decisions.extend(Punt::ALL.iter().map(|&reason| Decision::Punt(reason)));
         decisions.extend(dropped.map(Decision::Drop));
         decisions.extend(comparison.ports.map(Decision::Forward));
+        let Coverage { made, unused, .. } = comparison.coverage;
+        assert!(made > 1000 && unused > 1000, "{made} flows made, {unused} not");
         for decision in decisions {
             let seen = comparison.coverage.of(decision);
             assert!(seen > 1000, "{decision:?} was only seen {seen} times");
@@ -438,6 +483,7 @@ fn a_wrong_expectation_is_noticed() {
             let noticed = (0..4).any(|_| comparison.round(&mut rng, PACKETS).is_err());
             assert!(noticed, "{bend:?} went unnoticed");
             // What the failed round left.
+            comparison.ebpf.tables.forget_templates().unwrap();
             let mut keys = Vec::new();
             comparison.ebpf.recover(&mut |key, _| keys.push(key)).unwrap();
             for key in keys {

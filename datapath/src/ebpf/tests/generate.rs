@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use nf_core::action::Action;
 use nf_core::adjacency::Adjacency;
 use nf_core::fast_path::soft::FrameMeta;
-use nf_core::fast_path::{Direction, Entry, Usage};
+use nf_core::fast_path::{Class, Direction, Entry, Lot, StockId, Template, Usage};
 use nf_core::id::{AdjacencyId, FlowId, Generation, PortId};
 use nf_core::packet::MacAddr;
 use nf_core::time::Tick;
@@ -57,6 +57,8 @@ pub(super) struct World {
     pub adjacencies: Vec<Option<Adjacency>>,
     pub fence: Generation,
     pub own: Vec<IpAddr>,
+    pub templates: Vec<(Class, Template)>,
+    pub stocks: Vec<(StockId, Vec<Lot>)>,
 }
 
 /// A frame and how it comes in.
@@ -120,7 +122,15 @@ impl World {
             (0..24).map(|slot| (!rng.one_in(8)).then(|| adjacency(slot, rng))).collect();
         // Generations wrap; a fence near the wrap must not fail open or shut.
         let fence = Generation(*rng.pick(&[0, 1, 1000, u32::MAX, 1 << 31]));
-        let mut world = Self { ports, flows: Vec::new(), adjacencies, fence, own: Vec::new() };
+        let mut world = Self {
+            ports,
+            flows: Vec::new(),
+            adjacencies,
+            fence,
+            own: Vec::new(),
+            templates: Vec::new(),
+            stocks: Vec::new(),
+        };
         for index in 0..12 {
             if rng.one_in(3) {
                 world.own.push(ipv4(index));
@@ -135,7 +145,68 @@ impl World {
                 world.flows.push((key, entry));
             }
         }
+        world.add_templates(rng);
         world
+    }
+
+    /// Some classes, and too little in stock for all packets of theirs. Lots of one stock have
+    /// ports that another's have too, so flows get into each other's way.
+    fn add_templates(&mut self, rng: &mut Rng) {
+        const STOCKS: usize = 6;
+        const FIRST_FLOW: u32 = 1000;
+
+        for place in 0..STOCKS {
+            let lot = |n: usize, rng: &mut Rng| Lot {
+                flow: FlowId(FIRST_FLOW + (place * 100 + n) as u32),
+                port: *rng.pick(&[0, 0xffff, 40_000 + n as u16, 40_000 + (n / 2) as u16]),
+            };
+            let lots = (0..rng.below(100)).map(|n| lot(n, rng)).collect();
+            let stock = StockId::new(place * 50, rng.next() as u32);
+            self.stocks.push((stock, lots));
+        }
+        for _ in 0..40 {
+            let key = loop {
+                let protocol = if rng.one_in(2) { Protocol::Tcp } else { Protocol::Udp };
+                let port = *rng.pick(&self.ports);
+                let key = FlowKey { port, tuple: tuple(rng, protocol, true, false) };
+                if Class::of(&key).is_some() {
+                    break key;
+                }
+            };
+            let class = Class::of(&key).unwrap();
+            if self.templates.iter().any(|(other, _)| *other == class) {
+                continue;
+            }
+            let IpAddr::V4(external_ip) = ipv4(rng.below(12)) else { unreachable!() };
+            let slot = |rng: &mut Rng| AdjacencyId(rng.below(24) as u32);
+            let age = *rng.pick(&[0, 0, 0, 1, -1]);
+            let template = Template {
+                src_mac: MacAddr::new([2, 0, 0, 0, 0, if rng.one_in(8) { 8 } else { 9 }]),
+                external_ip,
+                reverse_port: *rng.pick(&self.ports),
+                forward_out: slot(rng),
+                reverse_out: slot(rng),
+                generation: Generation(self.fence.0.wrapping_add_signed(age)),
+                stock: rng.pick(&self.stocks).0,
+            };
+            self.templates.push((class, template));
+        }
+    }
+
+    /// A packet of a class that may be the first of its flow.
+    fn opening(&self, rng: &mut Rng) -> (PortId, Packet) {
+        let (class, _) = *rng.pick(&self.templates);
+        let sport = rng.next() as u16;
+        let src = SocketAddr::new(class.src.into(), sport);
+        let tuple = Tuple { protocol: class.protocol, src, dst: class.dst.into() };
+        let mut packet = Packet::of(rng, tuple);
+        if !rng.one_in(8) {
+            packet.tcp_flags = 0x02;
+        }
+        if !rng.one_in(8) {
+            (packet.ttl, packet.options, packet.fragment) = (64, 0, 0);
+        }
+        (class.port, packet)
     }
 
     fn flow(&self, rng: &mut Rng, flow: FlowId) -> (FlowKey, Entry) {
@@ -171,7 +242,12 @@ impl World {
     pub(super) fn case(&self, rng: &mut Rng, tc: bool) -> Case {
         let (mut port, mut meta) = (*rng.pick(&self.ports), FrameMeta::default());
         let mut frame = match rng.below(20) {
-            0..15 => {
+            0..4 => {
+                let (of, packet) = self.opening(rng);
+                port = of;
+                packet.build(rng)
+            }
+            4..15 => {
                 let (key, entry) = rng.pick(&self.flows);
                 port = key.port;
                 let mtu = self

@@ -148,7 +148,8 @@ fn flags_that_change_a_state_are_kept_and_told_others_are_not() {
         );
         (path.take_events(), path.usage(&key(Protocol::Tcp)).unwrap().tcp_flags)
     };
-    let event = |flags| TcpEvent { flow: FlowId(2), direction: Direction::Forward, flags };
+    let event =
+        |flags| Event::Tcp(TcpEvent { flow: FlowId(2), direction: Direction::Forward, flags });
     assert_eq!(send(TcpFlags::ACK), (vec![], 0));
     assert_eq!(send(TcpFlags::SYN), (vec![event(0x02)], 0x02));
     assert_eq!(send(TcpFlags::PSH | TcpFlags::ACK), (vec![], 0x02));
