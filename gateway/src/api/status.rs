@@ -98,6 +98,7 @@ fn translations<'a, K: ToString + 'a>(
             idle_timeouts_total: usage.idle_timeouts_total,
             leased_ports: usage.leases as u64,
             quarantined_ports: usage.quarantined as u64,
+            set_aside_ports: usage.set_aside as u64,
         })
         .collect();
     all.sort_by(|a, b| a.id.cmp(&b.id));

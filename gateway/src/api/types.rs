@@ -127,6 +127,8 @@ pub struct TranslationStatus {
     pub leased_ports: u64,
     /// Ports resting before they are leased again.
     pub quarantined_ports: u64,
+    /// Ports in stock for flows that the fast path makes itself.
+    pub set_aside_ports: u64,
 }
 
 /// Query of `GET /v1/flows`.

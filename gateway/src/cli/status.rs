@@ -76,8 +76,9 @@ fn translations(heading: &str, all: &[TranslationStatus]) -> std::io::Result<()>
         "IDLE TIMEOUTS",
         "LEASED PORTS",
         "QUARANTINED",
+        "SET ASIDE",
     ]);
-    output::align_right(&mut table, &[1, 2, 3, 4, 5]);
+    output::align_right(&mut table, &[1, 2, 3, 4, 5, 6]);
     for it in all {
         table.add_row([
             it.id.clone(),
@@ -86,6 +87,7 @@ fn translations(heading: &str, all: &[TranslationStatus]) -> std::io::Result<()>
             it.idle_timeouts_total.to_string(),
             it.leased_ports.to_string(),
             it.quarantined_ports.to_string(),
+            it.set_aside_ports.to_string(),
         ]);
     }
     section(&table)

@@ -272,6 +272,16 @@ fn flows(core: &Core) {
     let counters = &core.counters;
     count("halfspace_flows_created_total", "Flows that were set up.", counters.flows_created);
     count(
+        "halfspace_flows_made_total",
+        "Of the flows created, those that the fast path has made itself, by a template.",
+        counters.flows_made,
+    );
+    level(
+        "halfspace_flow_templates",
+        "Classes of flows that the fast path makes itself.",
+        core.templates,
+    );
+    count(
         "halfspace_flows_recovered_total",
         "Flows of an earlier process that were taken over.",
         counters.flows_recovered,
@@ -306,6 +316,7 @@ struct Translation {
     idle: (&'static str, &'static str),
     leased: (&'static str, &'static str),
     quarantined: (&'static str, &'static str),
+    set_aside: (&'static str, &'static str),
 }
 
 const NAT_GATEWAY: Translation = Translation {
@@ -323,6 +334,10 @@ const NAT_GATEWAY: Translation = Translation {
     quarantined: (
         "halfspace_nat_gateway_quarantined_ports",
         "Ports of a NAT gateway that rest before they are leased again.",
+    ),
+    set_aside: (
+        "halfspace_nat_gateway_set_aside_ports",
+        "Ports of a NAT gateway that the fast path has in stock for flows that it makes itself.",
     ),
 };
 
@@ -342,6 +357,10 @@ const BRIDGE: Translation = Translation {
         "halfspace_lambda_bridge_quarantined_ports",
         "Ports of a Lambda bridge that rest before they are leased again.",
     ),
+    set_aside: (
+        "halfspace_lambda_bridge_set_aside_ports",
+        "Ports of a Lambda bridge that the fast path has in stock for flows that it makes itself.",
+    ),
 };
 
 fn translations(names: &Translation, all: &[(String, RealmUsage)]) {
@@ -350,6 +369,7 @@ fn translations(names: &Translation, all: &[(String, RealmUsage)]) {
     let idle = counted(names.idle.0, names.idle.1);
     let leased = leveled(names.leased.0, names.leased.1);
     let quarantined = leveled(names.quarantined.0, names.quarantined.1);
+    let set_aside = leveled(names.set_aside.0, names.set_aside.1);
     for (id, usage) in all {
         let labels = || vec![label(names.label, id)];
         flows.with(labels(), usage.flows_total);
@@ -357,6 +377,7 @@ fn translations(names: &Translation, all: &[(String, RealmUsage)]) {
         idle.with(labels(), usage.idle_timeouts_total);
         leased.with(labels(), usage.leases as u64);
         quarantined.with(labels(), usage.quarantined as u64);
+        set_aside.with(labels(), usage.set_aside as u64);
     }
 }
 

@@ -14,6 +14,7 @@ mod harness;
 mod bad_input;
 mod bridge;
 mod chain;
+mod classes;
 mod elastic_ip;
 mod nat;
 mod nlb;

@@ -27,6 +27,8 @@ pub struct Holdings {
     pub leased_ports: u64,
     /// Ports that rest.
     pub quarantined_ports: u64,
+    /// Ports in stock for flows that the fast path makes itself.
+    pub set_aside_ports: u64,
     /// Packets that wait for their next hop.
     pub waiting_packets: u64,
     /// Next hops known or asked for.
@@ -81,6 +83,7 @@ impl Holdings {
             flow_timers: gauge(&page, "halfspace_flow_timers")?,
             leased_ports: both("leased_ports"),
             quarantined_ports: both("quarantined_ports"),
+            set_aside_ports: both("set_aside_ports"),
             waiting_packets: gauge(&page, "halfspace_engine_waiting_packets")?,
             neighbours: gauge(&page, "halfspace_neighbours")?,
             environments,
@@ -105,6 +108,7 @@ impl Holdings {
         at_most("timers", self.flow_timers, 0);
         at_most("leased ports", self.leased_ports, 0);
         at_most("quarantined ports", self.quarantined_ports, 0);
+        at_most("ports set aside", self.set_aside_ports, 0);
         at_most("waiting packets", self.waiting_packets, 0);
         at_most("flows of targets", self.target_flows, 0);
         at_most("next hops", self.neighbours, plan::HOSTS.max(before.neighbours));

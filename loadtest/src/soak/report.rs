@@ -92,6 +92,7 @@ impl Report for Results {
         row("timers", |it| it.flow_timers);
         row("leased ports", |it| it.leased_ports);
         row("quarantined ports", |it| it.quarantined_ports);
+        row("ports set aside", |it| it.set_aside_ports);
         row("environments", |it| it.environments.values().sum());
         row("kernel map entries", |it| it.map_entries.values().sum());
         row("links", |it| it.links);
