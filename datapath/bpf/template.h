@@ -142,6 +142,29 @@ static __always_inline bool make_entries(const struct flow_key4 *key,
 	return true;
 }
 
+/* Out of line, so that the object's type information has the record. */
+static __noinline void describe(struct made_record *record, __u32 ifindex,
+				const struct flow_key4 *key, const struct template *template,
+				const struct lot *lot)
+{
+	*record = (struct made_record){
+		.head = {
+			.kind = RECORD_MADE,
+			.ifindex = ifindex,
+			.flow = lot->flow,
+		},
+		.key = *key,
+		.saddr = template->saddr,
+		.sport = lot->port,
+		.reverse_port = template->reverse_port,
+		.forward_adjacency = template->forward_adjacency,
+		.reverse_adjacency = template->reverse_adjacency,
+		.generation = template->generation,
+		.stock = template->stock,
+	};
+	__builtin_memcpy(record->src_mac, template->src_mac, sizeof(record->src_mac));
+}
+
 /* Makes the flow of a packet that has none, if there is a template for it. Returns whether it is
  * worth to look the flow up again. */
 static __noinline bool open4(const struct opening *opening, const struct flow_key4 *key)
@@ -172,22 +195,7 @@ static __noinline bool open4(const struct opening *opening, const struct flow_ke
 		bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
 		return false;
 	}
-	*record = (struct made_record){
-		.head = {
-			.kind = RECORD_MADE,
-			.ifindex = opening->ifindex,
-			.flow = lot.flow,
-		},
-		.key = *key,
-		.saddr = template->saddr,
-		.sport = lot.port,
-		.reverse_port = template->reverse_port,
-		.forward_adjacency = template->forward_adjacency,
-		.reverse_adjacency = template->reverse_adjacency,
-		.generation = template->generation,
-		.stock = template->stock,
-	};
-	__builtin_memcpy(record->src_mac, template->src_mac, sizeof(record->src_mac));
+	describe(record, opening->ifindex, key, template, &lot);
 	if (!make_entries(key, template, &lot))
 		record->head.kind = RECORD_UNUSED;
 	bpf_ringbuf_submit(record, 0);

@@ -20,7 +20,7 @@ mod links;
 mod maps;
 pub(crate) mod object;
 mod pin_dir;
-mod stocks;
+pub(crate) mod stocks;
 mod sys;
 mod tables;
 

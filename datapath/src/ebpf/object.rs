@@ -32,7 +32,7 @@ pub(super) struct Programs {
 /// # Errors
 ///
 /// Never with an object that this build has compiled.
-pub(super) fn map_shapes(sizes: Sizes) -> Result<BTreeMap<String, MapShape>, OpenError> {
+pub(crate) fn map_shapes(sizes: Sizes) -> Result<BTreeMap<String, MapShape>, OpenError> {
     let object = Object::parse(OBJECT).map_err(|error| OpenError::Object(error.into()))?;
     let shape = |(name, map): (&String, &aya_obj::Map)| {
         let shape = MapShape {
@@ -50,7 +50,7 @@ pub(super) fn map_shapes(sizes: Sizes) -> Result<BTreeMap<String, MapShape>, Ope
 
 /// The sizes that configuration decides on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sizes {
+pub(crate) struct Sizes {
     /// Entries of the flow table for IPv4.
     pub entries4: u32,
     /// Entries of that for IPv6.

@@ -17,10 +17,10 @@ use crate::layout::template::LotSlot;
 
 /// `struct stock`.
 #[repr(C)]
-struct Ring {
-    head: AtomicU32,
-    tail: AtomicU32,
-    lots: [AtomicU64; StockId::ROOM],
+pub(crate) struct Ring {
+    pub head: AtomicU32,
+    pub tail: AtomicU32,
+    pub lots: [AtomicU64; StockId::ROOM],
 }
 
 /// All stocks.
@@ -32,6 +32,8 @@ pub(super) struct Stocks {
 
 // SAFETY: the mapping belongs to the process, not to a thread, and is only reached by atomics.
 unsafe impl Send for Stocks {}
+// SAFETY: likewise.
+unsafe impl Sync for Stocks {}
 
 /// Bytes that are mapped.
 const LENGTH: usize = size_of::<Ring>() * StockId::COUNT;

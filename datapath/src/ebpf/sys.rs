@@ -115,7 +115,7 @@ struct Run {
 /// `struct bpf_map_info`, as far as it is read here.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct MapShape {
+pub(crate) struct MapShape {
     /// `BPF_MAP_TYPE_*`.
     pub kind: u32,
     /// The kernel's number for it.

@@ -5,6 +5,7 @@ mod differential;
 mod generate;
 mod lifecycle;
 mod ports;
+mod stocks;
 mod tables;
 
 use halfspace_testbed::{Namespace, Requirement, Testbed};

@@ -6,8 +6,9 @@ use std::mem::offset_of;
 
 use nf_core::verdict::{FastDrop, Punt};
 
+use super::template::{LotSlot, MadeRecord, TemplateKey, TemplateValue};
 use super::*;
-use crate::ebpf::object::OBJECT;
+use crate::ebpf::object::{OBJECT, Sizes};
 
 mod btf;
 
@@ -58,6 +59,61 @@ fn every_structure_has_the_layout_that_the_compiled_object_has() {
         segment_size
     );
     assert_layout!(btf, "restamp_key", RestampKey, is_ipv6, key);
+}
+
+#[test]
+fn templates_stocks_and_their_records_have_the_layout_that_the_compiled_object_has() {
+    use nf_core::fast_path::StockId;
+
+    use crate::ebpf::stocks::Ring;
+
+    let btf = btf::Btf::of(OBJECT);
+    assert_layout!(btf, "template_key", TemplateKey, saddr, daddr, scope_protocol, dport, reserved);
+    assert_layout!(
+        btf,
+        "template",
+        TemplateValue,
+        saddr,
+        reverse_port,
+        forward_adjacency,
+        reverse_adjacency,
+        generation,
+        stock,
+        address_delta,
+        src_mac
+    );
+    assert_layout!(btf, "lot", LotSlot, flow, port, reserved);
+    assert_layout!(btf, "stock", Ring, head, tail, lots);
+    assert_layout!(
+        btf,
+        "made_record",
+        MadeRecord,
+        head,
+        key,
+        saddr,
+        sport,
+        src_mac,
+        reverse_port,
+        forward_adjacency,
+        reverse_adjacency,
+        generation,
+        stock
+    );
+    let shapes = crate::ebpf::object::map_shapes(Sizes { entries4: 2, entries6: 2, ring: 1 << 18 });
+    let shapes = shapes.unwrap();
+    assert_eq!(shapes["stocks"].max_entries as usize, StockId::COUNT);
+    assert_eq!(shapes["templates"].max_entries as usize, nf_core::fast_path::MOST_TEMPLATES);
+}
+
+#[test]
+fn a_lot_is_packed_as_the_structure_stands_in_memory() {
+    use nf_core::fast_path::Lot;
+    use nf_core::id::FlowId;
+
+    let lot = Lot { flow: FlowId(0x0102_0304), port: 0x0506 };
+    let slot = LotSlot { flow: 0x0102_0304, port: [5, 6], reserved: 0 };
+    assert_eq!(LotSlot::pack(lot).to_ne_bytes(), bytes_of(&slot));
+    assert_eq!(LotSlot::unpack(LotSlot::pack(lot)), lot);
 }
 
 #[test]
