@@ -12,6 +12,8 @@ mod nlb_udp;
 mod rtt;
 mod snapshot;
 
+use std::time::Duration;
+
 use super::scenario::{Better, Measure, Scenario};
 use super::unit::Unit;
 
@@ -29,6 +31,9 @@ pub const ALL: &[Scenario] = &[
     maglev::SCENARIO,
     snapshot::SCENARIO,
 ];
+
+/// How long the kernel gets to clear away a namespace and what it tracked before the next contender.
+const SETTLE: Duration = Duration::from_millis(500);
 
 /// The rate of frames that arrive, of a step of [`super::lane::Lane`].
 const fn rate(name: &'static str, title: &'static str) -> Measure {
