@@ -12,8 +12,8 @@ BUILD_PACKAGES := clang llvm libbpf-dev linux-libc-dev make gcc libc6-dev
 # What the demo and the tests run: programs no one here wrote.
 RUN_PACKAGES := iproute2 ethtool procps curl nginx-light iperf3 dnsutils iputils-ping traceroute \
 	python3 prometheus
-# The benchmark's peers, and instruments.
-BENCH_PACKAGES := nftables haproxy nginx-light libnginx-mod-stream
+# The benchmark's peers: gateways, and a generator.
+BENCH_PACKAGES := nftables haproxy nginx-light libnginx-mod-stream wrk
 # What it found out.
 BENCH_DIR := target/bench
 # Counts instructions.

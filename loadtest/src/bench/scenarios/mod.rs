@@ -2,6 +2,7 @@
 
 mod bulk;
 mod chain;
+mod generator_vs_wrk;
 mod maglev;
 mod memory;
 mod nat;
@@ -30,6 +31,7 @@ pub const ALL: &[Scenario] = &[
     memory::SCENARIO,
     maglev::SCENARIO,
     snapshot::SCENARIO,
+    generator_vs_wrk::SCENARIO,
 ];
 
 /// How long the kernel gets to clear away a namespace and what it tracked before the next contender.
