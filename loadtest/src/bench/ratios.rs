@@ -78,7 +78,8 @@ pub enum Verdict {
     Missed,
     /// There is none, because Halfspace itself failed. That is a miss.
     Failed,
-    /// There is none, because somebody else is missing.
+    /// There is none, because somebody else or something that is needed is missing, or because what
+    /// it would be divided by came out as nothing.
     Missing,
     /// It was not asked for, or the run was interrupted.
     NotRun,
