@@ -225,20 +225,22 @@ impl Joined {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As there, and [`Error::Ended`] if the gateway's process is gone.
     pub fn through<R: DeserializeOwned>(
         &self,
         words: &[&str],
         turn: &Turn<'_>,
     ) -> Result<Option<R>, Error> {
-        self.ends.client(&self.topology, Way::Through, words, turn)
+        let report = self.ends.client(&self.topology, Way::Through, words, turn)?;
+        self.gateway.check()?;
+        Ok(report)
     }
 
     /// Runs a client past the gateway, for the second result, and then one through it.
     ///
     /// # Errors
     ///
-    /// As [`Ends::client`].
+    /// As [`Joined::through`].
     pub fn through_and_past<R: DeserializeOwned>(
         &self,
         words: &[&str],

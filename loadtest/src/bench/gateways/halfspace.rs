@@ -138,6 +138,11 @@ impl Halfspace {
         Ok(Self { process, binary: binary.to_owned(), configuration, access })
     }
 
+    /// The process itself.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
     /// How to look at it later on.
     pub fn access(&self) -> Access {
         self.access.clone()
