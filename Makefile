@@ -12,8 +12,8 @@ BUILD_PACKAGES := clang llvm libbpf-dev linux-libc-dev make gcc libc6-dev
 # What the demo and the tests run: programs no one here wrote.
 RUN_PACKAGES := iproute2 ethtool procps curl nginx-light iperf3 dnsutils iputils-ping traceroute \
 	python3 prometheus
-# The benchmark's peers, and instruments.
-BENCH_PACKAGES := nftables haproxy nginx-light libnginx-mod-stream
+# The benchmark's peers: gateways, and a generator.
+BENCH_PACKAGES := nftables haproxy nginx-light libnginx-mod-stream wrk
 # What it found out.
 BENCH_DIR := target/bench
 # Counts instructions.
@@ -48,7 +48,8 @@ fuzz: fuzz-packages ## Fuzz every parser, briefly; FUZZ_SECONDS=n for longer
 bench: build bench-packages run-packages ## Measure against peers, in namespaces of its own (root); QUICK=1 for less
 	target/release/halfspace-loadtest bench --output $(BENCH_DIR)/results.json $(if $(QUICK),--quick)
 	target/release/halfspace-loadtest report --results $(BENCH_DIR)/results.json \
-		--html $(BENCH_DIR)/report.html --markdown docs/benchmarks.md
+		--html $(BENCH_DIR)/report.html \
+		--markdown $(if $(QUICK),$(BENCH_DIR)/benchmarks.md,docs/benchmarks.md)
 
 perf-guard: build-packages run-packages guard-packages ## Whether packets and flows cost more than they did; UPDATE=1 takes over what they cost now
 	$(CARGO) build --release -p halfspace-slow-path

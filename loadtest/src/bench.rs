@@ -21,7 +21,7 @@ mod topology;
 mod unit;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
@@ -130,6 +130,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Error> {
         rounds,
         seconds: duration.as_secs_f64(),
         quick: arguments.quick,
+        unoptimised: cfg!(debug_assertions) || is_debug_build(&halfspace),
         interrupted: interrupt.is_raised(),
     };
     conclude(arguments, &samples.results(machine, settings))
@@ -165,6 +166,11 @@ fn programs(scenarios: &[&Scenario]) -> impl Iterator<Item = &'static str> {
     })
 }
 
+/// Whether a binary lies where Cargo puts those that are not optimised. It does not tell itself.
+fn is_debug_build(binary: &Path) -> bool {
+    binary.parent().is_some_and(|directory| directory.ends_with("debug"))
+}
+
 /// The flag, the environment, or what lies beside our own executable.
 fn binary(arguments: &Arguments) -> Result<PathBuf, Error> {
     if let Some(named) = &arguments.halfspace {
@@ -176,4 +182,16 @@ fn binary(arguments: &Arguments) -> Result<PathBuf, Error> {
     let own = std::env::current_exe()
         .map_err(|source| Error::System { action: "find our own executable", source })?;
     Ok(own.with_file_name("halfspace"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_debug_build_is_known_by_where_it_lies() {
+        assert!(is_debug_build(Path::new("target/debug/halfspace")));
+        assert!(!is_debug_build(Path::new("target/release/halfspace")));
+        assert!(!is_debug_build(Path::new("halfspace")));
+    }
 }

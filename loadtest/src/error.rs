@@ -42,6 +42,9 @@ pub enum Error {
         .0.bad_checksum, .0.bad_marker, .0.bad_source
     )]
     Broken(Counters),
+    /// A gateway that was being measured is no longer there.
+    #[error("the gateway's process has ended by itself, saying: {0}")]
+    Ended(String),
     /// Load would leave the machine and nobody said that it may.
     #[error(
         "{what} is outside: this runs in the machine's own network, and that is not loopback. Run \

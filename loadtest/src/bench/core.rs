@@ -1,5 +1,6 @@
-//! Keeping work on a core, and what processors spent their time on: how much of the generator's core something else took, which
-//! on a shared machine explains a rate better than anything; and how long all were busy.
+//! Keeping work on a core, and what processors spent their time on: how much of the generator's core
+//! something else took, which on a shared machine explains a rate better than anything; and how long
+//! all were busy.
 
 use std::fs;
 use std::time::Duration;

@@ -5,9 +5,10 @@
 //! is taken from the clients and servers, as a proxy's is.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::process::Command;
 use std::time::Duration;
 
-use halfspace_testbed::{Namespace, Process, Testbed, wait_for_port, wait_until};
+use halfspace_testbed::{Interrupt, Namespace, Process, Testbed, wait_for_port, wait_until};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -117,7 +118,7 @@ impl Ends {
         let words = ["serve", "--listen", &listed.join(","), "--threads"];
         let threads = server_cores.len().to_string();
         let words: Vec<_> = words.into_iter().chain([threads.as_str()]).collect();
-        let mut process = spawn(servers, &server_cores, &words)?;
+        let mut process = start_on(&server_cores, servers, ourselves(servers, &words)?)?;
         servers.enter(|| {
             process.wait_ready(START_LIMIT, || {
                 listening.iter().all(|address| TcpStream::connect(address).is_ok())
@@ -178,15 +179,10 @@ impl Ends {
         words.extend(["--target", &target, "--source", sources, "--threads", &threads]);
         words.extend(["--warm-up", &warm_up, "--duration", &duration, "--json"]);
         words.extend(expected.into_iter().flat_map(|expected| ["--expect-source", expected]));
-        let mut client = spawn(topology.source(self.direction), &self.client_cores, &words)?;
-        let limit = turn.ramp + turn.duration + CLIENT_LIMIT;
-        let over = || turn.interrupt.is_raised() || !client.is_running();
-        // Whether it ran into the limit shows below.
-        let _ = wait_until(limit, "the client to end", over);
-        if turn.interrupt.is_raised() {
-            return Ok(None);
-        }
-        let said = client.success(Duration::ZERO)?.stdout;
+        let clients = topology.source(self.direction);
+        let client = start_on(&self.client_cores, clients, ourselves(clients, &words)?)?;
+        let said = report_of(client, turn.ramp + turn.duration, turn.interrupt)?;
+        let Some(said) = said else { return Ok(None) };
         serde_json::from_str(&said).map(Some).map_err(|error| Error::System {
             action: "read the client's report",
             source: error.into(),
@@ -229,20 +225,22 @@ impl Joined {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As there, and [`Error::Ended`] if the gateway's process is gone.
     pub fn through<R: DeserializeOwned>(
         &self,
         words: &[&str],
         turn: &Turn<'_>,
     ) -> Result<Option<R>, Error> {
-        self.ends.client(&self.topology, Way::Through, words, turn)
+        let report = self.ends.client(&self.topology, Way::Through, words, turn)?;
+        self.gateway.check()?;
+        Ok(report)
     }
 
     /// Runs a client past the gateway, for the second result, and then one through it.
     ///
     /// # Errors
     ///
-    /// As [`Ends::client`].
+    /// As [`Joined::through`].
     pub fn through_and_past<R: DeserializeOwned>(
         &self,
         words: &[&str],
@@ -303,21 +301,57 @@ fn milliseconds(duration: Duration) -> String {
     format!("{}ms", duration.as_millis())
 }
 
-/// Starts this program with other arguments, on some of the cores.
-fn spawn(namespace: &Namespace, cores: &[usize], arguments: &[&str]) -> Result<Process, Error> {
+/// This program with other arguments.
+///
+/// # Errors
+///
+/// [`Error::System`] if it cannot be found any more.
+pub fn ourselves(namespace: &Namespace, arguments: &[&str]) -> Result<Command, Error> {
     let own = std::env::current_exe()
         .map_err(|source| Error::System { action: "find our own executable", source })?;
+    let mut command = namespace.command(own);
+    command.args(arguments);
+    Ok(command)
+}
+
+/// Starts a program on some of the cores.
+///
+/// # Errors
+///
+/// [`Error::System`] if it may not run there, [`Error::Testbed`].
+pub fn start_on(
+    cores: &[usize],
+    namespace: &Namespace,
+    command: Command,
+) -> Result<Process, Error> {
     // A child starts where the thread is that makes it.
     let started = std::thread::scope(|scope| {
         let starting = || {
             keep_on(cores)?;
-            let mut command = namespace.command(own);
-            command.args(arguments);
             Ok(namespace.spawn_command(command)?)
         };
         scope.spawn(starting).join()
     });
     started.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// What a client that measures for `duration` has said when it ends. Nothing if it was interrupted.
+///
+/// # Errors
+///
+/// [`Error::Testbed`] with the client's own words if it fails, or does not end.
+pub fn report_of(
+    mut client: Process,
+    duration: Duration,
+    interrupt: &Interrupt,
+) -> Result<Option<String>, Error> {
+    let over = || interrupt.is_raised() || !client.is_running();
+    // Whether it ran into the limit shows below.
+    let _ = wait_until(duration + CLIENT_LIMIT, "the client to end", over);
+    if interrupt.is_raised() {
+        return Ok(None);
+    }
+    Ok(Some(client.success(Duration::ZERO)?.stdout))
 }
 
 #[cfg(test)]

@@ -221,8 +221,10 @@ impl Lane {
     ///
     /// # Errors
     ///
-    /// [`Error::Bpf`], and [`Error::Broken`] if frames arrived that were never sent.
+    /// [`Error::Bpf`], [`Error::Broken`] if frames arrived that were never sent, and
+    /// [`Error::Ended`] if the gateway's process is gone.
     pub fn read(&self, step: &str) -> Result<Reading, Error> {
+        self.gateway.check()?;
         let core = CoreTime::read(GENERATOR_CORE);
         let (sent, counted) = (self.load(step)?.generator.sent()?, self.sink.read()?);
         if counted.broken() > 0 {
@@ -303,12 +305,12 @@ impl Reading {
     }
 }
 
-/// Nothing if nothing was sent between the two.
+/// Nothing if nothing arrived between the two.
 #[expect(clippy::cast_precision_loss, reason = "a run sends far less than 2^52 frames")]
 fn sample(first: &Reading, last: &Reading) -> Option<Sample> {
     let seconds = last.at.duration_since(first.at).as_secs_f64();
     let (sent, valid) = ((last.sent - first.sent) as f64, (last.valid - first.valid) as f64);
-    (sent > 0.0 && seconds > 0.0)
+    (sent > 0.0 && valid > 0.0 && seconds > 0.0)
         .then(|| Sample { mpps: valid / seconds / 1e6, lost: last.lost_since(first) })
 }
 
@@ -402,5 +404,7 @@ mod tests {
         let sample = sample(&first, &last).unwrap();
         assert!((sample.mpps - 2.0).abs() < 1e-9 && (sample.lost - 0.2).abs() < 1e-9, "{sample:?}");
         assert_eq!(super::sample(&first, &first), None);
+        // All lost is no rate of zero: the gateway is not there.
+        assert_eq!(super::sample(&first, &Reading { valid: first.valid, ..last }), None);
     }
 }

@@ -76,13 +76,22 @@ fn version(program: &OsStr) -> Option<String> {
     ["--version", "-v", "-V"].into_iter().find_map(|flag| first_line(program, flag))
 }
 
-/// What a program says on its first line; nothing if it is not there, or has failed.
+/// What a program says on its first line; nothing if it is not there, or has failed without telling
+/// its version.
 fn first_line(program: impl AsRef<OsStr>, argument: &str) -> Option<String> {
     let output = Command::new(program).arg(argument).stdin(Stdio::null()).output().ok()?;
-    output.status.success().then_some(())?;
     // nginx says it on standard error.
     let said = [output.stdout, output.stderr].concat();
-    String::from_utf8_lossy(&said).lines().next().map(|line| line.trim().to_owned())
+    let line = String::from_utf8_lossy(&said).lines().next()?.trim().to_owned();
+    // wrk fails though it says it.
+    (output.status.success() || has_version(&line)).then_some(line)
+}
+
+/// Whether there are numbers with a dot between them.
+fn has_version(text: &str) -> bool {
+    let digit = |byte: &u8| byte.is_ascii_digit();
+    let bytes = text.as_bytes();
+    bytes.windows(3).any(|it| digit(&it[0]) && it[1] == b'.' && digit(&it[2]))
 }
 
 #[cfg(test)]
@@ -95,6 +104,13 @@ mod tests {
         assert_eq!(field(text, "model name"), "Some CPU @ 3 GHz");
         assert_eq!(kib(&field(text, "MemTotal")), 24);
         assert_eq!(field(text, "flags"), "unknown");
+    }
+
+    #[test]
+    fn a_failed_program_has_told_its_version_only_if_there_is_one() {
+        assert!(has_version("wrk debian/4.1.0-3+b2 [epoll]"));
+        assert!(!has_version("Option \"-v\" is unknown, try 2. ip help."));
+        assert!(!has_version(""));
     }
 
     #[test]

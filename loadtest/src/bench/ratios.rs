@@ -42,6 +42,8 @@ pub enum Target {
     AtMost(f64),
     /// Less than that.
     Below(f64),
+    /// Neither less than the first nor more than the second.
+    Within(f64, f64),
 }
 
 impl Target {
@@ -51,6 +53,7 @@ impl Target {
             Self::AtLeast(least) => value >= least,
             Self::AtMost(most) => value <= most,
             Self::Below(limit) => value < limit,
+            Self::Within(least, most) => (least..=most).contains(&value),
         }
     }
 
@@ -60,6 +63,7 @@ impl Target {
             Self::AtLeast(value) => format!("≥ {value}"),
             Self::AtMost(value) => format!("≤ {value}"),
             Self::Below(value) => format!("< {value}"),
+            Self::Within(least, most) => format!("{least} to {most}"),
         }
     }
 }
@@ -74,7 +78,8 @@ pub enum Verdict {
     Missed,
     /// There is none, because Halfspace itself failed. That is a miss.
     Failed,
-    /// There is none, because somebody else is missing.
+    /// There is none, because somebody else or something that is needed is missing, or because what
+    /// it would be divided by came out as nothing.
     Missing,
     /// It was not asked for, or the run was interrupted.
     NotRun,
@@ -99,9 +104,9 @@ impl Verdict {
 }
 
 const LOOK_UP: &str = "The look-up waits for memory: with a million flows it is 47 % of all time. \
-    Entries of two whole cache lines helped by a tenth; a table with twice the buckets showed no \
-    gain. The medians of quiet runs lie above the target, and what else runs on the machine's cache \
-    takes them below.";
+    Entries of two whole cache lines helped by a tenth; a table with room for twice the flows \
+    helped a million of them by a fifth, and is what is measured. The medians of quiet runs lie \
+    above the target, and what else runs on the machine's cache takes them below.";
 
 const NEW_FLOWS: &str = "The worker needs 4.5 µs for a flow: 39 % to send its first packet on \
     through a packet socket, 23 % to make two entries in the kernel, 38 % to decide. Entries go in \
@@ -116,7 +121,7 @@ const MEMORY: &str = "289 bytes are the kernel's: for each direction 48 of its o
 
 /// All of them, in the order of reports.
 pub const RATIOS: &[Ratio] = {
-    use Target::{AtLeast, AtMost, Below};
+    use Target::{AtLeast, AtMost, Below, Within};
 
     &[
         ratio("nat_1_xdp_vs_raw", ("nat_1", "halfspace_xdp"), ("nat_1", "raw"), AtLeast(0.85)),
@@ -190,6 +195,12 @@ pub const RATIOS: &[Ratio] = {
         figure("maglev_disruption_pct", "halfspace", Below(2.0)),
         figure("snapshot_lost_packets", "halfspace", AtMost(0.0)),
         figure("snapshot_apply_s", "halfspace", Below(1.0)),
+        ratio(
+            "generator_vs_wrk",
+            ("generator_rate", "halfspace"),
+            ("generator_rate", "wrk"),
+            Within(0.9, 1.1),
+        ),
     ]
 };
 
@@ -280,14 +291,22 @@ mod tests {
     }
 
     #[test]
-    fn a_target_is_met_at_its_limit_unless_it_says_below() {
+    fn a_target_is_met_at_its_limits_unless_it_says_below() {
         assert!(Target::AtLeast(2.0).is_met_by(2.0) && !Target::AtLeast(2.0).is_met_by(1.999));
         assert!(Target::AtMost(2.0).is_met_by(2.0) && !Target::AtMost(2.0).is_met_by(2.001));
         assert!(Target::Below(2.0).is_met_by(1.999) && !Target::Below(2.0).is_met_by(2.0));
+        let within = Target::Within(0.9, 1.1);
+        let met = [0.899, 0.9, 1.0, 1.1, 1.101].map(|value| within.is_met_by(value));
+        assert_eq!(met, [false, true, true, true, false]);
         assert_eq!(Target::AtLeast(0.85).words(), "≥ 0.85");
+        assert_eq!(within.words(), "0.9 to 1.1");
         assert_eq!(
             serde_json::to_value(Target::Below(2.0)).unwrap(),
             serde_json::json!({ "below": 2.0 })
+        );
+        assert_eq!(
+            serde_json::to_value(within).unwrap(),
+            serde_json::json!({ "within": [0.9, 1.1] })
         );
     }
 }

@@ -48,6 +48,9 @@ pub struct Settings {
     pub seconds: f64,
     /// Whether it was a quick run.
     pub quick: bool,
+    /// Whether this program or Halfspace was built without optimisation.
+    #[serde(default)]
+    pub unoptimised: bool,
     /// Whether it was interrupted.
     pub interrupted: bool,
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use halfspace_testbed::{Interrupt, Testbed, missing};
 
-use super::samples::Samples;
+use super::samples::{Absence, Samples};
 use super::scenario::{Contender, Entry, Scenario, Site, Step, Turn};
 use crate::error::Error;
 use crate::explain;
@@ -76,14 +76,16 @@ impl Plan<'_> {
                 break;
             }
             let ready = match missing(entry.needs).first() {
-                Some(lack) => Err(lack.to_string()),
-                None => (entry.set_up)(site).map_err(|error| explain(&error)),
+                Some(lack) => Err(Absence::Lacking(lack.to_string())),
+                None => (entry.set_up)(site).map_err(|error| Absence::Failed(explain(&error))),
             };
             match ready {
                 Ok(contender) => runners.push(Runner { entry, contender }),
-                Err(reason) => {
+                // Of one that was interrupted nobody knows whether it would have made it.
+                Err(_) if self.turn.interrupt.is_raised() => break,
+                Err(why) => {
                     for step in steps.iter().filter(|step| entry.steps.contains(&step.name)) {
-                        samples.drop_out(step, entry, reason.clone());
+                        samples.drop_out(step, entry, why.clone());
                     }
                 }
             }
@@ -125,13 +127,16 @@ impl Plan<'_> {
                     }
                     let reason = match given {
                         Ok(given) if given.samples.is_empty() => "nothing arrived".to_owned(),
+                        Ok(given) if !given.samples.iter().all(|(_, it)| it.is_finite()) => {
+                            "there was nothing to divide by".to_owned()
+                        }
                         Ok(given) => {
                             samples.add(step, entry, given);
                             continue;
                         }
                         Err(error) => explain(&error),
                     };
-                    samples.drop_out(step, entry, reason);
+                    samples.drop_out(step, entry, Absence::Failed(reason));
                     out.push((step.name, entry.name));
                 }
             }

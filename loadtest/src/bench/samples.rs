@@ -16,7 +16,24 @@ pub struct Samples {
     /// By step and contender.
     disturbed: BTreeMap<(&'static str, &'static str), Vec<f64>>,
     /// By step and contender: why not.
-    missing: BTreeMap<(&'static str, &'static str), String>,
+    missing: BTreeMap<(&'static str, &'static str), Absence>,
+}
+
+/// Why a contender has no figures in a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Absence {
+    /// Something that it needs is not installed, which is nobody's fault.
+    Lacking(String),
+    /// It could not be set up, or did not do what it should.
+    Failed(String),
+}
+
+impl Absence {
+    fn reason(&self) -> &str {
+        match self {
+            Self::Lacking(reason) | Self::Failed(reason) => reason,
+        }
+    }
 }
 
 impl Samples {
@@ -31,12 +48,12 @@ impl Samples {
     }
 
     /// Takes a contender out of a step: what it did so far in it does not count either.
-    pub fn drop_out(&mut self, step: &'static Step, entry: &'static Entry, reason: String) {
+    pub fn drop_out(&mut self, step: &'static Step, entry: &'static Entry, why: Absence) {
         for measure in step.measures {
             self.rounds.remove(&(measure.name, entry.name));
         }
         self.disturbed.remove(&(step.name, entry.name));
-        self.missing.insert((step.name, entry.name), reason);
+        self.missing.insert((step.name, entry.name), why);
     }
 
     /// Whether there is nothing to report.
@@ -47,7 +64,9 @@ impl Samples {
     /// Why contenders are missing, one line each.
     pub fn reasons(&self) -> Vec<String> {
         let lines = self.missing.iter();
-        lines.map(|((step, contender), why)| format!("{step}, {contender}: {why}")).collect()
+        lines
+            .map(|((step, contender), why)| format!("{step}, {contender}: {}", why.reason()))
+            .collect()
     }
 
     fn figures(&self, series: Series) -> &[f64] {
@@ -73,14 +92,21 @@ impl Samples {
         let absent: Vec<_> = ratio
             .series()
             .filter_map(Series::find)
-            .filter(|found| self.missing.contains_key(&(found.step.name, found.entry.name)))
+            .filter_map(|found| {
+                let why = self.missing.get(&(found.step.name, found.entry.name))?;
+                Some((found.entry.origin, why))
+            })
             .collect();
-        if absent.iter().any(|found| found.entry.origin == Origin::Ours) {
+        let failed = |(origin, why): &(Origin, &Absence)| {
+            *origin == Origin::Ours && matches!(why, Absence::Failed(_))
+        };
+        let measured = ratio.series().all(|series| !self.figures(series).is_empty());
+        if absent.iter().any(failed) {
             Verdict::Failed
-        } else if absent.is_empty() {
-            Verdict::NotRun
-        } else {
+        } else if measured || !absent.is_empty() {
             Verdict::Missing
+        } else {
+            Verdict::NotRun
         }
     }
 
@@ -114,8 +140,8 @@ impl Samples {
                 results.disturbed.insert(name, significant(summary.value));
             }
         }
-        for ((step, contender), reason) in &self.missing {
-            results.missing.insert(series_name(step, contender), reason.clone());
+        for ((step, contender), why) in &self.missing {
+            results.missing.insert(series_name(step, contender), why.reason().to_owned());
         }
         results
     }
@@ -181,7 +207,7 @@ mod tests {
         let (many, entry) = nat("nat_50k", "nft");
         samples.add(many, entry, Yield { samples: vec![("nat_50k", 0.5)], disturbed: None });
         let (one, entry) = nat("nat_1", "nft");
-        samples.drop_out(one, entry, "it stumbled".to_owned());
+        samples.drop_out(one, entry, Absence::Failed("it stumbled".to_owned()));
         let json = results(&samples);
         assert_eq!(json["missing"], json!({ "nat_1_nft": "it stumbled" }));
         assert_eq!(json["medians"]["nat_1_nft"], json!(null));
@@ -194,15 +220,38 @@ mod tests {
     fn a_target_without_a_figure_is_missed_only_if_that_is_our_fault() {
         let mut samples = samples();
         let (step, entry) = nat("nat_1", "raw");
-        samples.drop_out(step, entry, "not installed".to_owned());
+        samples.drop_out(step, entry, Absence::Lacking("not installed".to_owned()));
         let (step, entry) = nat("nat_1", "halfspace_tc");
-        samples.drop_out(step, entry, "it crashed".to_owned());
+        samples.drop_out(step, entry, Absence::Failed("it crashed".to_owned()));
         let json = results(&samples);
         assert_eq!(json["verdicts"]["nat_1_xdp_vs_raw"], "missing");
         assert_eq!(json["verdicts"]["nat_1_tc_vs_nft"], "failed");
         assert_eq!(json["verdicts"]["nat_50k_xdp_vs_nft"], "not_run");
         assert!(Verdict::Failed.is_miss() && Verdict::Missed.is_miss());
         assert!(![Verdict::Met, Verdict::Missing, Verdict::NotRun].iter().any(|it| it.is_miss()));
+    }
+
+    #[test]
+    fn a_target_is_not_missed_because_a_program_is_not_installed() {
+        let mut samples = samples();
+        let (step, entry) = nat("nat_1", "halfspace_xdp");
+        samples.drop_out(step, entry, Absence::Lacking("not installed".to_owned()));
+        assert_eq!(results(&samples)["verdicts"]["nat_1_xdp_vs_nft"], "missing");
+    }
+
+    #[test]
+    fn nothing_is_divided_by_a_figure_of_nothing() {
+        let mut samples = Samples::default();
+        for (contender, mpps) in [("nft", 0.0), ("halfspace_xdp", 2.0)] {
+            let (step, entry) = nat("nat_1", contender);
+            let given = vec![("nat_1", mpps)];
+            samples.add(step, entry, Yield { samples: given, disturbed: None });
+        }
+        let json = results(&samples);
+        assert_eq!(json["ratios"], json!({}));
+        assert_eq!(json["verdicts"]["nat_1_xdp_vs_nft"], "missing");
+        let text = serde_json::to_string(&json).unwrap();
+        serde_json::from_str::<Results>(&text).unwrap();
     }
 
     #[test]

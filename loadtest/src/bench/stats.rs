@@ -21,13 +21,16 @@ pub fn summarise(rounds: &[f64]) -> Option<Summary> {
 
 /// The ratio of the medians, with the least and the greatest ratio of a single round: rounds are
 /// interleaved, so what slows the machine down for a while slows both of a round. Rounds that one
-/// of the two did not finish do not count.
+/// of the two did not finish do not count, and nothing is divided by zero: a cost that is a
+/// difference can come out as nothing.
 pub fn ratio(over: &[f64], under: &[f64]) -> Option<Summary> {
     let rounds = over.len().min(under.len());
     let (over, under) = (&over[..rounds], &under[..rounds]);
-    let singles: Vec<_> = over.iter().zip(under).map(|(over, under)| over / under).collect();
+    let singles = over.iter().zip(under).map(|(over, under)| over / under);
+    let singles: Vec<_> = singles.filter(|single| single.is_finite()).collect();
     let (min, max) = spread(&singles)?;
-    Some(Summary { value: median(over)? / median(under)?, min, max })
+    let value = median(over)? / median(under)?;
+    value.is_finite().then_some(Summary { value, min, max })
 }
 
 fn median(values: &[f64]) -> Option<f64> {
@@ -62,6 +65,13 @@ mod tests {
     fn a_ratio_is_of_medians_and_its_spread_of_rounds() {
         let summary = ratio(&[6.0, 2.0, 4.0], &[2.0, 2.0, 1.0]);
         assert_eq!(summary, Some(Summary { value: 2.0, min: 1.0, max: 4.0 }));
+    }
+
+    #[test]
+    fn nothing_is_divided_by_zero() {
+        let summary = ratio(&[6.0, 2.0, 4.0], &[2.0, 0.0, 1.0]);
+        assert_eq!(summary, Some(Summary { value: 4.0, min: 3.0, max: 4.0 }));
+        assert_eq!(ratio(&[6.0, 2.0, 0.0], &[2.0, 0.0, 0.0]), None);
     }
 
     #[test]

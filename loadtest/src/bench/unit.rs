@@ -22,6 +22,9 @@ pub enum Unit {
     /// TCP connections a second.
     #[serde(rename = "connections/s")]
     ConnectionsPerSecond,
+    /// Requests that were answered, a second.
+    #[serde(rename = "requests/s")]
+    RequestsPerSecond,
     /// Bits a second, of what programs send.
     #[serde(rename = "bit/s")]
     BitsPerSecond,
@@ -60,7 +63,9 @@ impl Unit {
         match self {
             Self::Ratio => format!("{value:.2}"),
             Self::Mpps => format!("{value:.2} Mpps"),
-            Self::FlowsPerSecond | Self::ConnectionsPerSecond => format!("{}/s", human(value)),
+            Self::FlowsPerSecond | Self::ConnectionsPerSecond | Self::RequestsPerSecond => {
+                format!("{}/s", human(value))
+            }
             Self::FlowsPerCpuSecond => format!("{}/CPU-s", human(value)),
             Self::BitsPerSecond => format!("{}bit/s", human(value)),
             Self::CpuSecondsPerGigabyte => format!("{value:.3} CPU-s/GB"),
@@ -91,6 +96,7 @@ impl Unit {
             Self::FlowsPerSecond => "flows a second",
             Self::FlowsPerCpuSecond => "flows a CPU-second",
             Self::ConnectionsPerSecond => "connections a second",
+            Self::RequestsPerSecond => "requests a second",
             Self::BitsPerSecond => "bits a second",
             Self::CpuSecondsPerGigabyte => "CPU-seconds for each GB",
             Self::Microseconds => "microseconds",
@@ -114,6 +120,7 @@ mod tests {
         assert_eq!(Unit::Ratio.show(0.8549), "0.85");
         assert_eq!(Unit::Mpps.show(1.234), "1.23 Mpps");
         assert_eq!(Unit::FlowsPerSecond.show(285_400.0), "285 k/s");
+        assert_eq!(Unit::RequestsPerSecond.show(28_540.0), "28.5 k/s");
         assert_eq!(Unit::BitsPerSecond.show(12_340_000_000.0), "12.3 Gbit/s");
         assert_eq!(Unit::Microseconds.show(12.34), "12.3 µs");
         assert_eq!(Unit::Share.show(0.0123), "1.2 %");

@@ -1,6 +1,7 @@
 //! Commands of the user's that look into the gateway or act on it.
 
 use std::io::Read;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ pub fn run(namespace: &Namespace, line: &str) -> Result<String, Error> {
             .args(["-c", line])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            // The terminal's interrupt is for us: a command that it ended would count as failed.
+            .process_group(0)
             .spawn()
             .map_err(|error| failed(error.to_string()))?;
         let begun = Instant::now();

@@ -140,7 +140,13 @@ pub fn dnat(bed: &Testbed, topology: &Topology) -> Result<Gateway, Error> {
          }}\n"
     );
     rules(bed, namespace, &dnat)?;
-    Ok(Gateway::kernel(world(), table(namespace)?))
+    // As long as Halfspace keeps a connection that has been closed. With the default of 120 s the
+    // table would fill up from round to round, until connections are refused.
+    let timeout = ("net.netfilter.nf_conntrack_tcp_timeout_time_wait", "30");
+    namespace.sysctl([timeout])?;
+    let mut notes = vec![format!("{} = {}", timeout.0, timeout.1)];
+    notes.extend(table(namespace)?);
+    Ok(Gateway::kernel(world(), notes))
 }
 
 /// IPv4 forwarding, no NAT.

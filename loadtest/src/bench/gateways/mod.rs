@@ -24,24 +24,39 @@ pub struct Gateway {
     /// What was tuned, and what could not be.
     pub notes: Vec<String>,
     _relay: Option<Relay>,
-    _halfspace: Option<Halfspace>,
-    _proxy: Option<Process>,
+    halfspace_process: Option<Halfspace>,
+    proxy_process: Option<Process>,
 }
 
 impl Gateway {
     /// The kernel itself, which needs nothing of ours to go on.
     pub fn kernel(sources: Sources, notes: Vec<String>) -> Self {
-        Self { sources, notes, _relay: None, _halfspace: None, _proxy: None }
+        Self { sources, notes, _relay: None, halfspace_process: None, proxy_process: None }
     }
 
     /// A process of Halfspace's.
     pub fn halfspace(sources: Sources, process: Halfspace) -> Self {
-        Self { _halfspace: Some(process), ..Self::kernel(sources, Vec::new()) }
+        Self { halfspace_process: Some(process), ..Self::kernel(sources, Vec::new()) }
     }
 
     /// Somebody else's process.
     pub fn proxy(sources: Sources, notes: Vec<String>, process: Process) -> Self {
-        Self { _proxy: Some(process), ..Self::kernel(sources, notes) }
+        Self { proxy_process: Some(process), ..Self::kernel(sources, notes) }
+    }
+
+    /// Looks whether its process, if it has one, is still there: what it left in the kernel may go
+    /// on without it for a while.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Ended`] with its last words.
+    pub fn check(&self) -> Result<(), Error> {
+        let ours = self.halfspace_process.as_ref().map(Halfspace::process);
+        let ended = |process: &&Process| !process.is_running();
+        match ours.into_iter().chain(&self.proxy_process).find(ended) {
+            Some(process) => Err(Error::Ended(process.stderr().trim().to_owned())),
+            None => Ok(()),
+        }
     }
 
     /// No gateway: whatever comes in leaves by the other side.

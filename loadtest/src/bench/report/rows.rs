@@ -185,6 +185,11 @@ pub fn caveats(results: &Results) -> Vec<String> {
     if results.settings.interrupted {
         caveats.push("The run was interrupted: this is what was measured until then.".to_owned());
     }
+    if results.settings.unoptimised {
+        let what = "What was measured was built without optimisation (`make bench` builds with it): \
+                    no figure is worth anything.";
+        caveats.push(what.to_owned());
+    }
     if results.settings.quick {
         caveats.push("This was a quick run: few short rounds, so the spread is wide.".to_owned());
     }
@@ -265,13 +270,14 @@ mod tests {
     }
 
     #[test]
-    fn a_disturbed_interrupted_or_quick_run_says_so() {
+    fn a_disturbed_interrupted_quick_or_unoptimised_run_says_so() {
         let mut results = results();
         assert!(caveats(&results)[0].contains("up to 42 %"), "{:?}", caveats(&results));
         results.disturbed.clear();
         assert!(caveats(&results).is_empty());
         results.settings.quick = true;
         results.settings.interrupted = true;
-        assert_eq!(caveats(&results).len(), 2);
+        results.settings.unoptimised = true;
+        assert_eq!(caveats(&results).len(), 3);
     }
 }

@@ -3,7 +3,7 @@
 use halfspace_testbed::Requirement;
 
 use super::{lost, rate};
-use crate::bench::gateways::halfspace::{self, DEFAULT_FLOWS, Halfspace, Hook, Instance};
+use crate::bench::gateways::halfspace::{self, Halfspace, Hook, Instance, room_for};
 use crate::bench::gateways::{Gateway, documents, exactly, kernel};
 use crate::bench::lane::Lane;
 use crate::bench::report::{Plot, Point, Shape};
@@ -87,14 +87,14 @@ fn lane(topology: Topology, gateway: Gateway) -> Result<Box<dyn Contender>, Erro
 
 fn plain(site: Site<'_>, name: &str, hook: Hook) -> Result<Box<dyn Contender>, Error> {
     let topology = Topology::lay(site.bed, name, 1)?;
-    let gateway = halfspace::nat(site, &topology, name, hook, DEFAULT_FLOWS)?;
+    let gateway = halfspace::nat(site, &topology, name, hook, room_for(FLOWS))?;
     lane(topology, gateway)
 }
 
 fn chain(site: Site<'_>, name: &str, hook: Hook) -> Result<Box<dyn Contender>, Error> {
     let topology = Topology::lay(site.bed, name, 1)?;
     let document = &documents::chain();
-    let instance = Instance { name, hook, flows: DEFAULT_FLOWS, document };
+    let instance = Instance { name, hook, flows: room_for(FLOWS), document };
     let process = Halfspace::start(site, &topology, instance)?;
     process.attach_environment(topology.gateway(), documents::BRIDGE)?;
     lane(topology, Gateway::halfspace(exactly(documents::NAT), process))

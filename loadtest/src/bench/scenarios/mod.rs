@@ -2,6 +2,7 @@
 
 mod bulk;
 mod chain;
+mod generator_vs_wrk;
 mod maglev;
 mod memory;
 mod nat;
@@ -11,6 +12,8 @@ mod nlb_crr;
 mod nlb_udp;
 mod rtt;
 mod snapshot;
+
+use std::time::Duration;
 
 use super::scenario::{Better, Measure, Scenario};
 use super::unit::Unit;
@@ -28,7 +31,11 @@ pub const ALL: &[Scenario] = &[
     memory::SCENARIO,
     maglev::SCENARIO,
     snapshot::SCENARIO,
+    generator_vs_wrk::SCENARIO,
 ];
+
+/// How long the kernel gets to clear away a namespace and what it tracked before the next contender.
+const SETTLE: Duration = Duration::from_millis(500);
 
 /// The rate of frames that arrive, of a step of [`super::lane::Lane`].
 const fn rate(name: &'static str, title: &'static str) -> Measure {

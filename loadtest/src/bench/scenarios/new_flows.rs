@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use halfspace_testbed::{Interrupt, Requirement};
 
+use super::SETTLE;
 use crate::bench::core::BusyTime;
 use crate::bench::gateways::halfspace::{self, Hook};
 use crate::bench::gateways::{Gateway, kernel};
@@ -38,9 +39,6 @@ const LIMIT: Duration = Duration::from_millis(1800);
 
 /// How often the far end is looked at.
 const LOOK: Duration = Duration::from_millis(1);
-
-/// How long the kernel gets to clear away a namespace with its table before the next contender.
-const SETTLE: Duration = Duration::from_millis(500);
 
 /// See [`Scenario::about`].
 pub const SCENARIO: Scenario = Scenario {

@@ -1,7 +1,7 @@
 //! The load balancer on datagrams: passing them through should cost what NAT does.
 
 use super::{lost, rate};
-use crate::bench::gateways::halfspace::{self, DEFAULT_FLOWS, Halfspace, Hook, Instance};
+use crate::bench::gateways::halfspace::{self, Halfspace, Hook, Instance, room_for};
 use crate::bench::gateways::target::Healthy;
 use crate::bench::gateways::{Gateway, documents, world};
 use crate::bench::lane::Lane;
@@ -35,7 +35,7 @@ pub const SCENARIO: Scenario = Scenario {
             steps: STEPS,
             set_up: |site| {
                 let topology = Topology::lay(site.bed, "nat", 1)?;
-                let gateway = halfspace::nat(site, &topology, "nat", Hook::Xdp, DEFAULT_FLOWS)?;
+                let gateway = halfspace::nat(site, &topology, "nat", Hook::Xdp, room_for(FLOWS))?;
                 Ok(Box::new(Lane::new(topology, gateway, Direction::Outward, &LOADS)?))
             },
         },
@@ -60,7 +60,7 @@ fn balancer(site: Site<'_>) -> Result<Box<dyn Contender>, Error> {
     let topology = Topology::lay(site.bed, "nlb", 1)?;
     let target = Healthy::listen(&topology.hosts, GATEWAY_INSIDE, documents::TARGET)?;
     let document = &documents::balancer();
-    let instance = Instance { name: "nlb", hook: Hook::Xdp, flows: DEFAULT_FLOWS, document };
+    let instance = Instance { name: "nlb", hook: Hook::Xdp, flows: room_for(FLOWS), document };
     let process = Halfspace::start(site, &topology, instance)?;
     let gateway = Gateway::halfspace(world(), process);
     let direction = Direction::Inward(documents::BALANCER);

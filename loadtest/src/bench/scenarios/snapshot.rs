@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use halfspace_testbed::{Interrupt, Namespace, wait_until};
 
-use crate::bench::gateways::halfspace::{self, Access, Halfspace, Hook, Instance};
+use crate::bench::gateways::halfspace::{Access, Halfspace, Hook, Instance, room_for};
 use crate::bench::gateways::target::Healthy;
 use crate::bench::gateways::{Gateway, documents, exactly};
 use crate::bench::lane::Lane;
@@ -85,7 +85,7 @@ fn set_up(site: Site<'_>) -> Result<Box<dyn Contender>, Error> {
     let router = documents::GATEWAY_INSTANCES;
     let targets = Healthy::listen(&instances, router, Ipv4Addr::UNSPECIFIED)?;
     let document = &documents::instances(0);
-    let (hook, flows) = (Hook::Xdp, halfspace::DEFAULT_FLOWS);
+    let (hook, flows) = (Hook::Xdp, room_for(FLOWS));
     let process =
         Halfspace::start(site, &topology, Instance { name: STEP, hook, flows, document })?;
     let access = process.access();
