@@ -9,7 +9,7 @@ use nf_core::id::{AdjacencyId, FlowId, Generation};
 use nf_core::packet::MacAddr;
 use nf_core::tuple::FlowKey;
 
-use super::{DecodeKey as _, FlowKey4, RecordHead, delta};
+use super::{DecodeKey as _, FlowKey4, RecordHead, bytes_of, delta};
 
 /// [`RecordHead::kind`] of a flow that was made.
 pub(crate) const RECORD_MADE: u8 = 3;
@@ -108,16 +108,19 @@ impl TemplateValue {
 
 impl LotSlot {
     /// The eight bytes of a lot, to be moved in one go.
-    pub(crate) const fn pack(lot: Lot) -> u64 {
-        let [a, b, c, d] = lot.flow.0.to_ne_bytes();
-        let [e, f] = lot.port.to_be_bytes();
-        u64::from_ne_bytes([a, b, c, d, e, f, 0, 0])
+    pub(crate) fn pack(lot: Lot) -> u64 {
+        let slot = Self { flow: lot.flow.0, port: lot.port.to_be_bytes(), reserved: 0 };
+        let mut bytes = [0; size_of::<u64>()];
+        bytes.copy_from_slice(bytes_of(&slot));
+        u64::from_ne_bytes(bytes)
     }
 
     /// The lot that [`Self::pack`] was given.
-    pub(crate) const fn unpack(bytes: u64) -> Lot {
-        let [a, b, c, d, e, f, ..] = bytes.to_ne_bytes();
-        Lot { flow: FlowId(u32::from_ne_bytes([a, b, c, d])), port: u16::from_be_bytes([e, f]) }
+    pub(crate) fn unpack(packed: u64) -> Lot {
+        let bytes = packed.to_ne_bytes();
+        // SAFETY: there are as many bytes as `Self` has, and any bytes are one.
+        let slot = unsafe { bytes.as_ptr().cast::<Self>().read_unaligned() };
+        Lot { flow: FlowId(slot.flow), port: u16::from_be_bytes(slot.port) }
     }
 }
 

@@ -103,6 +103,27 @@ impl Verdict {
     }
 }
 
+const ONE_FLOW: &str = "Parsing, look-up, checks, counts and rewrite take some 55 ns beyond an empty \
+    program (BPF_PROG_TEST_RUN), of the 265 ns that a bare redirect takes with generator and sink; \
+    the target leaves 47. Stamps from jiffies instead of a clock's call gained 12 ns. Counting \
+    without atomic operations would gain 3 % and lose counts where two processors meet in a flow; \
+    a device map instead of a redirect by interface number gains 3.5 ns, in the bare redirect as \
+    well.";
+
+const TC: &str = "Under tc a frame is made a socket buffer, queued and sent as one, for all \
+    contenders alike: of some 900 ns the program takes 130 (BPF_PROG_TEST_RUN). Kernel forwarding \
+    that translates nothing is no faster.";
+
+const SAME_WORK: &str = "Both take the same way through the same program, one look-up and one \
+    rewrite: what differs is the machine's share of caches and processors, see the spread.";
+
+const TWO_ENDS: &str = "Clients and targets take nine tenths of the two cores that they share with \
+    the gateway: one that cost nothing would come to some 2.1 times HAProxy's rate. The gateway's \
+    own part, a twelfth of HAProxy's and a third of nftables', is told with the figures.";
+
+const SHARED_CORES: &str = "Two programs, a generator and the gateway share two cores, so the \
+    scheduler has a hand in the slowest hundredth: see the spread.";
+
 const LOOK_UP: &str = "The look-up waits for memory: with a million flows it is 47 % of all time. \
     Entries of two whole cache lines helped by a tenth; a table with room for four times the flows \
     helps a million of them by a quarter, and is what is measured. What else runs on the machine's \
@@ -122,7 +143,8 @@ pub const RATIOS: &[Ratio] = {
     use Target::{AtLeast, AtMost, Below, Within};
 
     &[
-        ratio("nat_1_xdp_vs_raw", ("nat_1", "halfspace_xdp"), ("nat_1", "raw"), AtLeast(0.85)),
+        ratio("nat_1_xdp_vs_raw", ("nat_1", "halfspace_xdp"), ("nat_1", "raw"), AtLeast(0.85))
+            .because(ONE_FLOW),
         ratio("nat_1_xdp_vs_nft", ("nat_1", "halfspace_xdp"), ("nat_1", "nft"), AtLeast(4.0)),
         ratio("nat_50k_xdp_vs_raw", ("nat_50k", "halfspace_xdp"), ("nat_50k", "raw"), AtLeast(0.5))
             .because(LOOK_UP),
@@ -134,10 +156,12 @@ pub const RATIOS: &[Ratio] = {
             AtLeast(0.8),
         )
         .because(LOOK_UP),
-        ratio("nat_1_tc_vs_nft", ("nat_1", "halfspace_tc"), ("nat_1", "nft"), AtLeast(1.7)),
-        ratio("nat_50k_tc_vs_nft", ("nat_50k", "halfspace_tc"), ("nat_50k", "nft"), AtLeast(1.8)),
-        ratio("chain_xdp_vs_own_nat", ("chain", "chain_xdp"), ("chain", "nat_xdp"), AtLeast(0.95)),
-        ratio("chain_tc_vs_own_nat", ("chain", "chain_tc"), ("chain", "nat_tc"), AtLeast(0.95)),
+        ratio("nat_1_tc_vs_nft", ("nat_1", "halfspace_tc"), ("nat_1", "nft"), AtLeast(1.7)).because(TC),
+        ratio("nat_50k_tc_vs_nft", ("nat_50k", "halfspace_tc"), ("nat_50k", "nft"), AtLeast(1.8)).because(TC),
+        ratio("chain_xdp_vs_own_nat", ("chain", "chain_xdp"), ("chain", "nat_xdp"), AtLeast(0.95))
+            .because(SAME_WORK),
+        ratio("chain_tc_vs_own_nat", ("chain", "chain_tc"), ("chain", "nat_tc"), AtLeast(0.95))
+            .because(SAME_WORK),
         // The slower hook of the two: a target that only XDP met would say little for tc.
         ratio(
             "chain_vs_nft_two_hops",
@@ -145,7 +169,8 @@ pub const RATIOS: &[Ratio] = {
             ("chain", "nft_two_hops"),
             AtLeast(2.0),
         ),
-        ratio("nlb_udp_vs_own_nat", ("nlb_udp", "nlb_xdp"), ("nlb_udp", "nat_xdp"), AtLeast(0.95)),
+        ratio("nlb_udp_vs_own_nat", ("nlb_udp", "nlb_xdp"), ("nlb_udp", "nat_xdp"), AtLeast(0.95))
+            .because(SAME_WORK),
         ratio(
             "new_flows_vs_nft",
             ("new_flows", "halfspace_xdp"),
@@ -160,15 +185,19 @@ pub const RATIOS: &[Ratio] = {
             AtLeast(1.2),
         )
         .because(NEW_FLOWS),
-        ratio("nlb_crr_vs_haproxy", ("nlb_crr", "halfspace"), ("nlb_crr", "haproxy"), AtLeast(2.0)),
+        ratio("nlb_crr_vs_haproxy", ("nlb_crr", "halfspace"), ("nlb_crr", "haproxy"), AtLeast(2.0))
+            .because(TWO_ENDS),
         ratio(
             "nlb_crr_vs_nft_dnat",
             ("nlb_crr", "halfspace"),
             ("nlb_crr", "nft_dnat"),
             AtLeast(1.0),
-        ),
-        ratio("rtt_p50_vs_nft", ("rtt_p50", "halfspace_tc"), ("rtt_p50", "nft"), AtMost(1.0)),
-        ratio("rtt_p99_vs_nft", ("rtt_p99", "halfspace_tc"), ("rtt_p99", "nft"), AtMost(1.0)),
+        )
+        .because(TWO_ENDS),
+        ratio("rtt_p50_vs_nft", ("rtt_p50", "halfspace_tc"), ("rtt_p50", "nft"), AtMost(1.0))
+            .because(SHARED_CORES),
+        ratio("rtt_p99_vs_nft", ("rtt_p99", "halfspace_tc"), ("rtt_p99", "nft"), AtMost(1.0))
+            .because(SHARED_CORES),
         ratio(
             "bulk_tcp_vs_kernel_forward",
             ("bulk_tcp", "halfspace_tc"),

@@ -82,7 +82,7 @@ impl StockId {
     /// `epoch` tell those of different processes apart.
     #[must_use]
     pub const fn new(place: usize, epoch: u32) -> Self {
-        Self(epoch << 8 | place as u32 % Self::COUNT as u32)
+        Self((epoch << 8) | (place as u32 % Self::COUNT as u32))
     }
 
     /// The place alone.

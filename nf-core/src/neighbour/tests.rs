@@ -97,10 +97,7 @@ fn a_used_next_hop_that_falls_silent_is_emptied_and_revived_by_need() {
     let (ask, _) = f.pass(1);
     assert_eq!(ask, vec![Solicitation { port: f.port, target: f.ip, known: None }]);
     let change = f.table.learn(f.now, f.port, f.ip, OTHER).unwrap();
-    assert_eq!(
-        change,
-        Change::Resolved { slot, port: f.port, mac: OTHER, waiting: Vec::new() }
-    );
+    assert_eq!(change, Change::Resolved { slot, port: f.port, mac: OTHER, waiting: Vec::new() });
 }
 
 #[test]

@@ -51,16 +51,16 @@ impl Fixture {
     }
 
     fn configure(&mut self, realms: &[(char, &[&str], Translation)]) {
-        self.translator.configure(realms.iter().map(|(key, ips, translation)| {
-            RealmConfig {
+        self.translator.configure(
+            realms.iter().map(|(key, ips, translation)| RealmConfig {
                 key: *key,
                 externals: ips
                     .iter()
                     .map(|ip| External { ip: ip.parse().unwrap(), public_ip: None })
                     .collect(),
                 translation,
-            }
-        }));
+            }),
+        );
     }
 
     fn translate(
@@ -121,10 +121,8 @@ fn a_port_is_used_again_toward_another_destination_only() {
 
 #[test]
 fn realms_with_the_same_addresses_do_not_take_each_others_ports() {
-    let both: [(char, &[&str], _); 2] = [
-        ('a', &[EXTERNAL], translation(5000, 5000)),
-        ('b', &[EXTERNAL], translation(5000, 5000)),
-    ];
+    let both: [(char, &[&str], _); 2] =
+        [('a', &[EXTERNAL], translation(5000, 5000)), ('b', &[EXTERNAL], translation(5000, 5000))];
     let mut f = Fixture::new(&both);
     f.translate('a', SERVER, None, None).unwrap();
     f.translate('b', SERVER, None, None).unwrap();
@@ -191,10 +189,8 @@ fn a_held_lease_is_kept_as_long_as_its_address_and_destination_are() {
 
 #[test]
 fn the_lease_of_another_realm_is_not_kept() {
-    let both: [(char, &[&str], _); 2] = [
-        ('a', &[EXTERNAL], translation(5000, 5009)),
-        ('b', &[EXTERNAL], translation(5000, 5009)),
-    ];
+    let both: [(char, &[&str], _); 2] =
+        [('a', &[EXTERNAL], translation(5000, 5009)), ('b', &[EXTERNAL], translation(5000, 5009))];
     let mut f = Fixture::new(&both);
     let (claim, _) = f.translate('a', SERVER, None, None).unwrap();
     assert_eq!(f.translate('b', SERVER, Some(claim), None), Err(Drop::NoDestination));
@@ -203,8 +199,7 @@ fn the_lease_of_another_realm_is_not_kept() {
 #[test]
 fn a_realm_that_is_gone_keeps_its_leases_until_the_last_has_come_to_rest() {
     let mut f = Fixture::new(&[('a', &[EXTERNAL], translation(5000, 5009))]);
-    let claims: Vec<_> =
-        (0..3).map(|_| f.translate('a', SERVER, None, None).unwrap().0).collect();
+    let claims: Vec<_> = (0..3).map(|_| f.translate('a', SERVER, None, None).unwrap().0).collect();
     f.configure(&[]);
     assert_eq!((f.translator.usage().count(), f.translator.held()), (0, 3));
     assert_eq!(f.translate('a', SERVER, Some(claims[0]), None), Err(Drop::NoDestination));

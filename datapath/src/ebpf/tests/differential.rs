@@ -138,7 +138,9 @@ impl Comparison<'_> {
         let mut expected = case.frame.clone();
         let mut decision = soft.process(case.port, &mut expected, case.meta);
         let mut events = soft.take_events();
-        events.iter().for_each(|event| self.coverage.add_event(event));
+        for event in &events {
+            self.coverage.add_event(event);
+        }
         if self.bend == Some(Bend::OutputByte) && matches!(decision, Decision::Forward(_)) {
             expected[40] ^= 1;
         }
