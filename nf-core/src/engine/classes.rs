@@ -125,8 +125,12 @@ impl Classes {
         pool: PortPool,
         toward: (Protocol, SocketAddrV4),
     ) -> Option<StockId> {
-        if let Some(id) = self.by_pool.get(&(function, pool)) {
-            return Some(*id);
+        if let Some(&id) = self.by_pool.get(&(function, pool)) {
+            // A pool that was empty may be another destination's by now.
+            if let Some(stock) = self.stock(id) {
+                stock.toward = toward;
+            }
+            return Some(id);
         }
         let rested = |stock: &Option<Stock>| match stock {
             None => true,
