@@ -33,7 +33,7 @@ pub const SCENARIO: Scenario = Scenario {
             fast as they get through. Generator, gateway and sink share one core, as they do where \
             packets are forwarded run to completion. Up to 50,000 flows go through one gateway of \
             each contender, 200,000 through another and 1,000,000 through a third; Halfspace's \
-            have room for 131,072, 524,288 and 2,097,152.",
+            have room for 262,144, 1,048,576 and 4,194,304.",
     steps: &[
         step("nat_1", true, &[rate("nat_1", "1 flow"), lost("nat_1_lost")]),
         step("nat_1k", false, &[rate("nat_1k", "1,000 flows"), lost("nat_1k_lost")]),
