@@ -278,13 +278,7 @@ impl PortLeases {
         };
         for _ in 0..count {
             let start = self.range.pick(self.rng.next_u32());
-            let Some(port) = taken
-                .next_free(start, self.range.last)
-                .or_else(|| taken.next_free(self.range.first, self.range.last))
-            else {
-                return;
-            };
-            taken.insert(port);
+            let Some(port) = take_from(start, self.range, taken) else { return };
             self.aside.insert(Resting { pool: pool.0, port });
             ports.push(port);
         }
@@ -418,14 +412,11 @@ impl PortLeases {
         self.index.len()
     }
 
-    /// Takes the next free port of the range from `start` on, going round once.
+    /// Leases the next free port of a key from `start` on.
     fn take_from(&mut self, start: u16, key: &LeaseKey) -> Option<PortLease> {
         let pool = self.pool_of(key);
         let ports = &mut self.pools[pool as usize].ports;
-        let port = ports
-            .next_free(start, self.range.last)
-            .or_else(|| ports.next_free(self.range.first, self.range.last))?;
-        ports.insert(port);
+        let port = take_from(start, self.range, ports)?;
         self.live += 1;
         Some(PortLease { pool, port })
     }
@@ -467,6 +458,14 @@ impl PortLeases {
             }
         }
     }
+}
+
+/// Takes the next port of the range that is free from `start` on, going round once.
+fn take_from(start: u16, range: PortRange, taken: &mut Ports) -> Option<u16> {
+    let free = taken.next_free(start, range.last);
+    let port = free.or_else(|| taken.next_free(range.first, range.last))?;
+    taken.insert(port);
+    Some(port)
 }
 
 /// A [`LeaseKey`] in two thirds of its size, hashed in one go. It also leaves out the zone and flow
