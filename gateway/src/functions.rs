@@ -39,7 +39,7 @@ const fn name(interface_type: InterfaceType) -> &'static str {
         InterfaceType::NatGateway => "nat",
         InterfaceType::NetworkLoadBalancer => "nlb",
         InterfaceType::Lambda => "lambda_bridge",
-        InterfaceType::Interface => "instance",
+        InterfaceType::Interface | InterfaceType::Efa | InterfaceType::EfaOnly => "instance",
     }
 }
 

@@ -115,6 +115,7 @@ fn describe(port: &AttachedPort, snapshot: &Snapshot) -> PortStatus {
         Some(PortRole::Eni(ix)) => snapshot.eni(ix).id.to_string(),
         Some(PortRole::Segment(ix)) => snapshot.subnet(ix).id.to_string(),
         Some(PortRole::Uplink(ix)) => snapshot.uplink(ix).id.to_string(),
+        Some(PortRole::Vacant(ix)) => snapshot.instance(ix).id.to_string(),
         // Until it is let go of, moments after the state that wanted it.
         None => String::new(),
     };

@@ -77,7 +77,8 @@ pub struct PortStatus {
     pub mtu: u32,
     /// Whether it is up and has a carrier.
     pub up: bool,
-    /// What it is for: `uplink-main`, `subnet-blue` or `eni-web`.
+    /// What it is for: `uplink-main`, `subnet-blue`, `eni-web`, or `i-web` if nothing is
+    /// attached there.
     pub role: String,
     /// The hook it uses.
     pub hook: String,

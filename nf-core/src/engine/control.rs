@@ -118,7 +118,7 @@ impl Engine {
             Role::Resource(PortRole::Uplink(_)) => self.snapshot.public_address(ip).is_none(),
             // Its own address is its own affair: nothing is ever sent by it.
             Role::Environment(_) => true,
-            Role::Unused => false,
+            Role::Unused | Role::Resource(PortRole::Vacant(_)) => false,
         }
     }
 
@@ -149,7 +149,7 @@ impl Engine {
                 // to be on their link, the gateway is. A probe asks for the environment's own
                 // address and must not be answered.
                 Role::Environment(_) => !probe,
-                Role::Unused => false,
+                Role::Unused | Role::Resource(PortRole::Vacant(_)) => false,
             };
         answers.then_some(port.info.mac)
     }

@@ -48,7 +48,9 @@ impl Engine {
             return Verdict::Dropped(Drop::Malformed);
         };
         match self.ports.get(port).map(|port| port.role) {
-            None | Some(Role::Unused) => return Verdict::Dropped(Drop::UnknownPort),
+            None | Some(Role::Unused | Role::Resource(PortRole::Vacant(_))) => {
+                return Verdict::Dropped(Drop::UnknownPort);
+            }
             Some(_) => {}
         }
         match headers.content {
@@ -172,7 +174,7 @@ impl Engine {
         if eni.owner == Owner::Instance {
             return None;
         }
-        let function = self.function(eni.interface_type())?;
+        let function = self.function(eni.interface_type)?;
         let taken = self.functions[usize::from(function.0)].receive(now, ix, &carried.frame);
         taken.then_some(Verdict::Consumed)
     }
@@ -201,7 +203,7 @@ impl Engine {
             // From outside anyone may come, but not as one of us.
             Role::Resource(PortRole::Uplink(_)) => self.snapshot.public_address(src).is_none(),
             Role::Environment(_) => true,
-            Role::Unused => false,
+            Role::Unused | Role::Resource(PortRole::Vacant(_)) => false,
         }
     }
 

@@ -10,6 +10,7 @@
 //! | `ports` | what each port is for, and the addresses the gateway answers to |
 //! | `ingress` | one punted packet, from its bytes to its verdict |
 //! | `walk` | a first packet's way through the VPC model and the functions |
+//! | `passage` | the network interfaces it passes |
 //! | `flows` | set up, forward, expire, end |
 //! | `classes` | flows that the fast path makes itself, by a template for their class |
 //! | `resume` | taking over a flow whose entries stand already |
@@ -26,6 +27,7 @@ mod flows;
 mod icmp_error;
 mod ingress;
 mod limiter;
+mod passage;
 mod ports;
 mod recover;
 mod resume;

@@ -313,7 +313,9 @@ impl Engine {
             Role::Resource(PortRole::Segment(_)) => NextHop::Ip(src),
             // Environments are cloned with one address and one MAC address; the port tells them
             // apart, and there is nobody else on it.
-            Role::Environment(_) | Role::Unused => NextHop::Mac(src_mac),
+            Role::Environment(_) | Role::Unused | Role::Resource(PortRole::Vacant(_)) => {
+                NextHop::Mac(src_mac)
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use super::Engine;
+use super::passage::{Passage, Passages};
 use super::ports::Role;
 use crate::flow::{Claims, Timeouts};
 use crate::id::PortId;
@@ -13,7 +14,9 @@ use crate::pipeline::{Claim, FlowEnd, FunctionIx, Passed, Prior, Refusal, Walk};
 use crate::time::Time;
 use crate::tuple::Tuple;
 use crate::verdict::Drop;
-use crate::vpc::{EniIx, InterfaceType, Owner, PortRole, RouteTarget, SubnetIx, UplinkIx, VpcIx};
+use crate::vpc::{
+    EniIx, InterfaceType, Owner, PortRole, RouteTarget, SubnetIx, TrafficDirection, UplinkIx, VpcIx,
+};
 
 /// Places a packet may come by: functions, and the routing between them. A loop of routes ends
 /// here.
@@ -54,8 +57,19 @@ pub(super) struct Outcome {
     pub hop: NextHop,
     /// What functions hold.
     pub claims: Claims,
+    /// The interfaces it came by.
+    pub passages: Passages,
     /// The flow's idle times.
     pub timeouts: Timeouts,
+}
+
+/// What a walk gathers on its way.
+#[derive(Default)]
+struct Course {
+    claims: Claims,
+    /// Set when the flow exists: its claims, and no other is made.
+    held: Option<Claims>,
+    passages: Passages,
 }
 
 /// Where a packet stands.
@@ -93,11 +107,13 @@ impl Engine {
             prior,
             timeouts: Timeouts::default(),
         };
-        let mut claims = Claims::default();
-        let result = self.walk_places(role, &mut walk, &mut claims, held);
+        let mut course = Course { held, ..Course::default() };
+        let result = self.walk_places(role, &mut walk, &mut course);
+        let Course { claims, passages, .. } = course;
         match result {
             Ok((port, hop)) => {
-                Ok(Outcome { tuple: walk.tuple, port, hop, claims, timeouts: walk.timeouts })
+                let (tuple, timeouts) = (walk.tuple, walk.timeouts);
+                Ok(Outcome { tuple, port, hop, claims, passages, timeouts })
             }
             Err(refusal) => {
                 if held.is_none() {
@@ -125,24 +141,29 @@ impl Engine {
         &mut self,
         role: Role,
         walk: &mut Walk<'_>,
-        claims: &mut Claims,
-        held: Option<Claims>,
+        course: &mut Course,
     ) -> Result<(PortId, NextHop), Refusal> {
+        if let Some(sender) = self.sender(role, walk) {
+            pass(walk, sender, TrafficDirection::Egress, course)?;
+        }
         let mut place = match role {
             Role::Resource(PortRole::Eni(eni)) => Place::Subnet(walk.snapshot.eni(eni).subnet),
             Role::Resource(PortRole::Segment(subnet)) => Place::Subnet(subnet),
             Role::Resource(PortRole::Uplink(_)) => Place::Arriving,
             Role::Environment(bridge) => Place::Eni(walk.snapshot.bridge(bridge).eni),
-            Role::Unused => return Err(Refusal::Drop(Drop::UnknownPort)),
+            Role::Unused | Role::Resource(PortRole::Vacant(_)) => {
+                return Err(Refusal::Drop(Drop::UnknownPort));
+            }
         };
         for _ in 0..MAX_PLACES {
             place = match place {
                 Place::Subnet(subnet) => self.route(walk, subnet)?,
                 Place::Eni(eni) if walk.snapshot.eni(eni).owner == Owner::Instance => {
+                    pass(walk, eni, TrafficDirection::Ingress, course)?;
                     self.deliver(walk, eni)?
                 }
                 Place::Eni(eni) => {
-                    let passed = self.enter(walk, eni, claims, held)?;
+                    let passed = self.enter(walk, eni, course)?;
                     Place::Subnet(passed.next)
                 }
                 Place::Leaving(uplink, vpc) => self.leave(walk, uplink, vpc)?,
@@ -153,18 +174,29 @@ impl Engine {
         Err(Refusal::Drop(Drop::TooManyFunctions))
     }
 
+    /// The instance's interface that a packet comes from, if it is declared.
+    fn sender(&self, role: Role, walk: &Walk<'_>) -> Option<EniIx> {
+        match role {
+            Role::Resource(PortRole::Eni(eni)) => Some(eni),
+            Role::Resource(PortRole::Segment(subnet)) => {
+                let vpc = walk.snapshot.subnet(subnet).vpc;
+                walk.snapshot.eni_at(vpc, walk.tuple.src.ip())
+            }
+            _ => None,
+        }
+    }
+
     fn enter(
         &mut self,
         walk: &mut Walk<'_>,
         eni: EniIx,
-        claims: &mut Claims,
-        held: Option<Claims>,
+        course: &mut Course,
     ) -> Result<Passed, Refusal> {
-        let function = self
-            .function(walk.snapshot.eni(eni).interface_type())
-            .ok_or(Refusal::Drop(Drop::NoDestination))?;
-        let passed_before = claims.iter().count();
-        let claim: Option<Claim> = match held {
+        let owned = walk.snapshot.eni(eni);
+        let function =
+            self.function(owned.interface_type).ok_or(Refusal::Drop(Drop::NoDestination))?;
+        let passed_before = course.claims.iter().count();
+        let claim: Option<Claim> = match course.held {
             None => None,
             // The flow went through another function here, or ended sooner: its way has changed.
             Some(held) => match held.get(passed_before) {
@@ -175,9 +207,14 @@ impl Engine {
         if passed_before == crate::flow::table::MAX_FUNCTIONS {
             return Err(Refusal::Drop(Drop::TooManyFunctions));
         }
+        // Environments are behind a bridge, not in front of its interface.
+        if !matches!(owned.owner, Owner::Bridge(_)) {
+            pass(walk, eni, TrafficDirection::Ingress, course)?;
+        }
         let passed = self.functions[usize::from(function.0)].enter(walk, eni, claim)?;
         // Checked above: there is room.
-        let _ = claims.push(function, passed.claim);
+        let _ = course.claims.push(function, passed.claim);
+        pass(walk, eni, TrafficDirection::Egress, course)?;
         Ok(passed)
     }
 
@@ -297,6 +334,17 @@ fn stays_on_its_link(ip: IpAddr) -> bool {
         }
         IpAddr::V6(ip) => ip.is_unicast_link_local() || ip.is_multicast() || ip.is_loopback(),
     }
+}
+
+/// A packet passes an interface.
+fn pass(
+    walk: &Walk<'_>,
+    eni: EniIx,
+    direction: TrafficDirection,
+    course: &mut Course,
+) -> Result<(), Refusal> {
+    course.passages.push(Passage { eni, direction, tuple: walk.tuple });
+    Ok(())
 }
 
 /// In by an internet gateway: only public addresses are reached from outside.

@@ -173,17 +173,42 @@ resource_ids! {
     /// `bridge-…`, ours: Lambda does not show its side of a managed interface.
     BridgeId, "Lambda bridge", |t, n| check_id(t, n, "bridge-"),
         "InvalidLambdaBridgeID.NotFound", "InvalidParameterValue";
+    /// `i-…`
+    InstanceId, "instance", |t, n| check_id(t, n, "i-"),
+        "InvalidInstanceID.NotFound", "InvalidParameterValue";
+    /// `eni-attach-…`
+    AttachmentId, "attachment", |t, n| check_id(t, n, "eni-attach-"),
+        "InvalidAttachmentID.NotFound", "InvalidParameterValue";
+    /// `sg-…`
+    SecurityGroupId, "security group", |t, n| check_id(t, n, "sg-"),
+        "InvalidGroup.NotFound", "InvalidGroup.Duplicate";
+    /// `pl-…`
+    PrefixListId, "prefix list", |t, n| check_id(t, n, "pl-"),
+        "InvalidPrefixListID.NotFound", "InvalidParameterValue";
+    /// `ipv4pool-ec2-…`
+    PublicIpv4PoolId, "public IPv4 pool", |t, n| check_id(t, n, "ipv4pool-ec2-"),
+        "InvalidPublicIpv4PoolID.NotFound", "InvalidParameterValue";
     /// The name of a load balancer.
     LoadBalancerName, "load balancer", check_name, "LoadBalancerNotFound", "DuplicateLoadBalancerName";
     /// The name of a target group.
     TargetGroupName, "target group", check_name, "TargetGroupNotFound", "DuplicateTargetGroupName";
 }
 
-impl EniId {
-    /// An id in EC2's form, `eni-` and 17 hexadecimal digits, from a hash.
-    pub(super) fn from_hash(hash: u64) -> Self {
-        Self(Arc::from(format!("eni-{hash:017x}")))
-    }
+macro_rules! derived_ids {
+    ($($name:ident, $prefix:literal;)*) => {$(
+        impl $name {
+            /// An id in EC2's form, the prefix and 17 hexadecimal digits, from a hash.
+            pub(super) fn from_hash(hash: u64) -> Self {
+                Self(Arc::from(format!(concat!($prefix, "{:017x}"), hash)))
+            }
+        }
+    )*};
+}
+
+derived_ids! {
+    EniId, "eni-";
+    AttachmentId, "eni-attach-";
+    SecurityGroupId, "sg-";
 }
 
 #[cfg(test)]

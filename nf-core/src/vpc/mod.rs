@@ -8,8 +8,7 @@
 //!
 //! # Limitations
 //!
-//! Security groups, prefixes, secondary private addresses of ordinary interfaces and endpoint
-//! services have no place in the document yet.
+//! Endpoint services have no place in the document yet.
 
 mod build;
 pub mod document;
@@ -21,14 +20,15 @@ mod model;
 mod path;
 mod snapshot;
 
-pub use document::{ConnectivityType, Document, Scheme};
+pub use document::{ConnectivityType, Document, InstanceState, Scheme};
 pub use invalid::{Invalid, InvalidKind};
 pub use lpm::Lpm;
 pub use model::{
-    Bridge, BridgeIx, Eni, EniIx, HealthCheck, InterfaceType, Listener, LoadBalancer,
-    LoadBalancerIx, LoadBalancerNode, NatAddress, NatGateway, NatGatewayIx, Owner, PortRole,
-    PublicAddress, Route, RouteTable, RouteTableIx, RouteTarget, Subnet, SubnetIx, Target,
-    TargetGroup, TargetGroupIx, Translation, Uplink, UplinkIx, Vpc, VpcIx,
+    Admission, Attachment, Bridge, BridgeIx, Eni, EniIx, HealthCheck, Instance, InstanceIx,
+    InterfaceType, Listener, LoadBalancer, LoadBalancerIx, LoadBalancerNode, NatAddress,
+    NatGateway, NatGatewayIx, Owner, PortRole, PublicAddress, Route, RouteTable, RouteTableIx,
+    RouteTarget, SecurityGroup, SecurityGroupIx, Subnet, SubnetIx, Target, TargetGroup,
+    TargetGroupIx, TrafficDirection, Translation, Uplink, UplinkIx, Vpc, VpcIx,
 };
 pub use path::{Path, Segment};
 pub use snapshot::Snapshot;

@@ -12,9 +12,9 @@ use super::id::BridgeId;
 use super::invalid::Invalid;
 use super::lpm::Lpm;
 use super::model::{
-    Bridge, BridgeIx, Eni, EniIx, LoadBalancer, LoadBalancerIx, NatGateway, NatGatewayIx, PortRole,
-    RouteTable, RouteTarget, Subnet, SubnetIx, TargetGroup, TargetGroupIx, Uplink, UplinkIx, Vpc,
-    VpcIx, is_global_unicast,
+    Bridge, BridgeIx, Eni, EniIx, Instance, InstanceIx, LoadBalancer, LoadBalancerIx, NatGateway,
+    NatGatewayIx, PortRole, RouteTable, RouteTarget, SecurityGroup, SecurityGroupIx, Subnet,
+    SubnetIx, TargetGroup, TargetGroupIx, Uplink, UplinkIx, Vpc, VpcIx, is_global_unicast,
 };
 use crate::id::Generation;
 
@@ -39,7 +39,10 @@ pub(super) struct Resources {
     pub(super) vpcs: Vec<Vpc>,
     pub(super) subnets: Vec<Subnet>,
     pub(super) uplinks: Vec<Uplink>,
+    pub(super) instances: Vec<Instance>,
     pub(super) enis: Vec<Eni>,
+    /// The document's own, then the default groups of VPCs that declare none.
+    pub(super) security_groups: Vec<SecurityGroup>,
     pub(super) route_tables: Vec<RouteTable>,
     pub(super) nat_gateways: Vec<NatGateway>,
     pub(super) load_balancers: Vec<LoadBalancer>,
@@ -53,6 +56,8 @@ pub(super) struct Resources {
 #[derive(Debug)]
 struct Lookups {
     enis: Map<(VpcIx, IpAddr), EniIx>,
+    /// By VPC: the prefixes that interfaces have.
+    prefixes: Vec<Lpm<EniIx>>,
     /// By VPC.
     subnets: Vec<Lpm<SubnetIx>>,
     public: Map<IpAddr, (EniIx, IpAddr)>,
@@ -107,10 +112,11 @@ impl Snapshot {
         self.resources.ports.iter().map(|(name, role)| (name.as_ref(), *role))
     }
 
-    /// The interface that has a private address in a VPC.
+    /// The interface that has a private address in a VPC, by itself or in one of its prefixes.
     #[must_use]
     pub fn eni_at(&self, vpc: VpcIx, address: IpAddr) -> Option<EniIx> {
-        self.lookups.enis.get(&(vpc, address)).copied()
+        let own = self.lookups.enis.get(&(vpc, address));
+        own.or_else(|| self.lookups.prefixes[vpc.place()].get(address)).copied()
     }
 
     /// The subnet that an address of a VPC is in.
@@ -191,6 +197,18 @@ impl Snapshot {
         &self.resources.uplinks[ix.place()]
     }
 
+    /// An instance.
+    #[must_use]
+    pub fn instance(&self, ix: InstanceIx) -> &Instance {
+        &self.resources.instances[ix.place()]
+    }
+
+    /// A security group.
+    #[must_use]
+    pub fn security_group(&self, ix: SecurityGroupIx) -> &SecurityGroup {
+        &self.resources.security_groups[ix.place()]
+    }
+
     /// A network interface.
     #[must_use]
     pub fn eni(&self, ix: EniIx) -> &Eni {
@@ -236,6 +254,16 @@ impl Snapshot {
     /// Every uplink.
     pub fn uplinks(&self) -> impl Iterator<Item = (UplinkIx, &Uplink)> {
         indexed(&self.resources.uplinks, UplinkIx::at)
+    }
+
+    /// Every instance.
+    pub fn instances(&self) -> impl Iterator<Item = (InstanceIx, &Instance)> {
+        indexed(&self.resources.instances, InstanceIx::at)
+    }
+
+    /// Every security group, default ones that the document does not have last.
+    pub fn security_groups(&self) -> impl Iterator<Item = (SecurityGroupIx, &SecurityGroup)> {
+        indexed(&self.resources.security_groups, SecurityGroupIx::at)
     }
 
     /// Every network interface, managed ones last.
@@ -285,9 +313,11 @@ impl Lookups {
     fn of(resources: &Resources) -> Self {
         let mut enis = Map::default();
         let mut public = Map::default();
+        let mut prefixes: Vec<Vec<(IpNet, EniIx)>> = vec![Vec::new(); resources.vpcs.len()];
         for (place, eni) in resources.enis.iter().enumerate() {
             let ix = EniIx::at(place);
             enis.extend(eni.addresses().map(|address| ((eni.vpc, address), ix)));
+            prefixes[eni.vpc.place()].extend(eni.prefixes().map(|prefix| (prefix, ix)));
             public.extend(eni.public_ips.iter().map(|ip| (ip.public_ip, (ix, ip.private_ip))));
         }
         public.extend(resources.public_nodes().map(|(ix, ip)| (ip, (ix, ip))));
@@ -305,6 +335,7 @@ impl Lookups {
         let bridges = resources.bridges.iter().enumerate();
         Self {
             enis,
+            prefixes: prefixes.into_iter().map(Lpm::from_iter).collect(),
             subnets: blocks.into_iter().map(Lpm::from_iter).collect(),
             public,
             public_blocks: public_blocks.collect(),

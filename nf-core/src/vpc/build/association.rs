@@ -205,7 +205,7 @@ impl Stage<'_, '_> {
                 InvalidKind::PrivateAddressTaken { address: private_ip, eni: eni.id.clone() };
             self.problems.add(at, kind);
         } else {
-            let allocation_id = id.clone();
+            let allocation_id = Some(id.clone());
             eni.public_ips.push(PublicAddress { allocation_id, private_ip, public_ip });
         }
     }

@@ -104,7 +104,7 @@ fn targets(
         let first = *seen.entry((address, port)).or_insert(place);
         let node = interfaces
             .at(vpc_ix, address)
-            .filter(|eni| eni.interface_type() == InterfaceType::NetworkLoadBalancer);
+            .filter(|eni| eni.interface_type == InterfaceType::NetworkLoadBalancer);
         let kind = if first != place {
             InvalidKind::DuplicateTarget { address, port, other: all.index(first) }
         } else if let Some(node) = node {

@@ -5,8 +5,9 @@ use super::{InvalidKind, Path, Problems};
 use crate::vpc::document::Document;
 use crate::vpc::hash::Map;
 use crate::vpc::id::{
-    AllocationId, BridgeId, EniId, InternetGatewayId, LoadBalancerName, NatGatewayId, ResourceId,
-    RouteTableId, SubnetId, TargetGroupName, UplinkId, VpcId,
+    AllocationId, BridgeId, EniId, InstanceId, InternetGatewayId, LoadBalancerName, NatGatewayId,
+    PrefixListId, PublicIpv4PoolId, ResourceId, RouteTableId, SecurityGroupId, SubnetId,
+    TargetGroupName, UplinkId, VpcId,
 };
 
 /// The ids of one kind, to their places in the document's array.
@@ -60,7 +61,10 @@ pub(super) struct Ids<'d> {
     pub(super) internet_gateways: Index<'d, InternetGatewayId>,
     pub(super) uplinks: Index<'d, UplinkId>,
     pub(super) allocations: Index<'d, AllocationId>,
+    pub(super) instances: Index<'d, InstanceId>,
     pub(super) interfaces: Index<'d, EniId>,
+    pub(super) security_groups: Index<'d, SecurityGroupId>,
+    pub(super) prefix_lists: Index<'d, PrefixListId>,
     pub(super) nat_gateways: Index<'d, NatGatewayId>,
     pub(super) target_groups: Index<'d, TargetGroupName>,
 }
@@ -78,9 +82,10 @@ impl<'d> Ids<'d> {
             };
         }
 
-        // Nothing refers to load balancers and bridges; their ids must be unique all the same.
+        // Nothing refers to these; their ids must be unique all the same.
         let _: Index<LoadBalancerName> = index!(load_balancer, load_balancer_name);
         let _: Index<BridgeId> = index!(lambda_bridge, lambda_bridge_id);
+        let _: Index<PublicIpv4PoolId> = index!(public_ipv4_pool, public_ipv4_pool_id);
         Self {
             vpcs: index!(vpc, vpc_id),
             subnets: index!(subnet, subnet_id),
@@ -88,7 +93,10 @@ impl<'d> Ids<'d> {
             internet_gateways: index!(internet_gateway, internet_gateway_id),
             uplinks: index!(uplink, uplink_id),
             allocations: index!(address, allocation_id),
+            instances: index!(instance, instance_id),
             interfaces: index!(network_interface, network_interface_id),
+            security_groups: index!(security_group, group_id),
+            prefix_lists: index!(prefix_list, prefix_list_id),
             nat_gateways: index!(nat_gateway, nat_gateway_id),
             target_groups: index!(target_group, target_group_name),
         }

@@ -8,14 +8,18 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::derived::mac_of;
 use super::ids::Ids;
+use super::instance::Instances;
 use super::managed::{Managed, bridges, nat_gateways, nodes};
 use super::network::Network;
+use super::security_group::SecurityGroups;
 use super::{InvalidKind, Path, Problems};
+use crate::flow::Timeouts;
 use crate::packet::MacAddr;
 use crate::vpc::document::{self, Document};
 use crate::vpc::hash::Map;
-use crate::vpc::id::{EniId, SubnetId};
+use crate::vpc::id::{EniId, ResourceId, SubnetId};
 use crate::vpc::model::{Eni, EniIx, Owner, Subnet, SubnetIx, VpcIx};
 
 /// The interfaces of a snapshot: the document's own in their order, then the managed ones.
@@ -32,6 +36,14 @@ pub(super) struct Interfaces {
     wanted: Vec<Wanted>,
 }
 
+/// What interfaces refer to.
+pub(super) struct Around<'a> {
+    pub(super) ids: &'a Ids<'a>,
+    pub(super) network: &'a Network,
+    pub(super) instances: &'a Instances<'a>,
+    pub(super) security_groups: &'a SecurityGroups,
+}
+
 /// Addresses that are still to be chosen for a managed interface.
 struct Wanted {
     eni: EniIx,
@@ -46,10 +58,10 @@ struct Wanted {
 impl Interfaces {
     pub(super) fn resolve(
         document: &Document,
-        ids: &Ids<'_>,
-        network: &Network,
+        around: &Around<'_>,
         problems: &mut Problems,
     ) -> Self {
+        let &Around { ids, network, .. } = around;
         let mut interfaces = Self {
             enis: Vec::new(),
             of_nat_gateways: Vec::new(),
@@ -64,21 +76,21 @@ impl Interfaces {
             // Two declared interfaces with one id were reported with the ids.
             let id = interface.network_interface_id.clone();
             interfaces.by_id.entry(id).or_insert_with(|| path.clone());
-            interfaces.declare(&path, interface, ids, network, problems);
+            interfaces.declare(&path, interface, around, problems);
         }
         interfaces.check_macs(document, network, problems);
         for managed in nat_gateways(document, ids) {
-            let eni = interfaces.manage(managed, ids, network, problems);
+            let eni = interfaces.manage(managed, around, problems);
             interfaces.of_nat_gateways.push(eni);
         }
         for (place, load_balancer) in document.load_balancer.iter().enumerate() {
             let enis = nodes(place, load_balancer, ids, document)
-                .map(|managed| interfaces.manage(managed, ids, network, problems))
+                .map(|managed| interfaces.manage(managed, around, problems))
                 .collect();
             interfaces.of_load_balancers.push(enis);
         }
         for managed in bridges(document) {
-            let eni = interfaces.manage(managed, ids, network, problems);
+            let eni = interfaces.manage(managed, around, problems);
             interfaces.of_bridges.push(eni);
         }
         interfaces
@@ -102,33 +114,62 @@ impl Interfaces {
         &mut self,
         path: &Path,
         interface: &document::NetworkInterface,
-        ids: &Ids<'_>,
-        network: &Network,
+        around: &Around<'_>,
         problems: &mut Problems,
     ) {
+        let &Around { ids, network, instances, security_groups } = around;
         let ix = EniIx::at(self.enis.len());
         if let Some(mac) = interface.mac_address.filter(|mac| !is_one_host(*mac)) {
             problems.add(path.key("mac_address"), InvalidKind::MacNotUnicast { mac });
         }
         let place = ids.subnets.find(&interface.subnet_id, || path.key("subnet_id"), problems);
         let place = place.map(SubnetIx::at);
-        let eni = place.and_then(|ix| Some((ix, network.subnet(ix)?))).map(|(subnet, found)| Eni {
-            id: interface.network_interface_id.clone(),
-            subnet,
-            vpc: found.vpc,
-            owner: Owner::Instance,
-            private_ips: vec![interface.private_ip_address],
-            ipv6_addresses: interface.ipv6_addresses.clone(),
-            public_ips: Vec::new(),
-            mac: interface.mac_address,
-            port: interface.port.clone(),
-            source_dest_check: interface.source_dest_check,
-            description: interface.description.clone(),
+        let attached = instances.attach(path, interface, ids, problems);
+        let found = place.and_then(|ix| Some((ix, network.subnet(ix)?)));
+        let eni = found.map(|(subnet, found)| {
+            let id = interface.network_interface_id.clone();
+            let groups = path.key("groups");
+            let mac = interface.mac_address.or_else(|| {
+                // Whoever starts the instance has to give its device an address before there is
+                // any packet to learn it from.
+                interface.attachment.as_ref().map(|_| mac_of(id.as_str()))
+            });
+            Eni {
+                id,
+                subnet,
+                vpc: found.vpc,
+                owner: Owner::Instance,
+                interface_type: interface.interface_type.into(),
+                private_ips: primary_first(interface),
+                ipv4_prefixes: interface.ipv4_prefixes.clone(),
+                ipv6_addresses: interface.ipv6_addresses.clone(),
+                ipv6_prefixes: interface.ipv6_prefixes.clone(),
+                public_ips: Vec::new(),
+                groups: security_groups.of_interface(
+                    &interface.groups,
+                    found.vpc,
+                    ids,
+                    &groups,
+                    problems,
+                ),
+                mac,
+                port: attached.as_ref().map_or(interface.port.clone(), |it| it.port.clone()),
+                attachment: attached.map(|it| it.attachment),
+                timeouts: Timeouts::default(),
+                source_dest_check: interface.source_dest_check,
+                description: interface.description.clone(),
+            }
         });
         self.enis.push(eni);
         let Some(subnet) = place.and_then(|place| network.subnet(place)) else { return };
-        let v4 = IpAddr::V4(interface.private_ip_address);
-        self.take(ix, subnet, v4, || path.key("private_ip_address"), problems);
+        if let Some(primary) = interface.private_ip_address {
+            let at = || path.key("private_ip_address");
+            self.take(ix, subnet, IpAddr::V4(primary), at, problems);
+        }
+        for (place, &v4) in interface.secondary_private_ip_addresses.iter().enumerate() {
+            let at = || path.key("secondary_private_ip_addresses").index(place);
+            self.take(ix, subnet, IpAddr::V4(v4), at, problems);
+        }
         for (place, &v6) in interface.ipv6_addresses.iter().enumerate() {
             let at = || path.key("ipv6_addresses").index(place);
             self.take(ix, subnet, IpAddr::V6(v6), at, problems);
@@ -139,10 +180,10 @@ impl Interfaces {
     fn manage(
         &mut self,
         managed: Managed<'_>,
-        ids: &Ids<'_>,
-        network: &Network,
+        around: &Around<'_>,
         problems: &mut Problems,
     ) -> Option<EniIx> {
+        let &Around { ids, network, security_groups, .. } = around;
         let path = managed.path.clone();
         let place = ids.subnets.find(managed.subnet_id, || path.key("subnet_id"), problems)?;
         let subnet_ix = SubnetIx::at(place);
@@ -162,16 +203,26 @@ impl Interfaces {
 
         let ix = EniIx::at(self.enis.len());
         let (v4_key, v4) = managed.v4;
+        let groups = managed.groups.map(|named| {
+            let path = path.key("security_group_ids");
+            security_groups.of_interface(named, subnet.vpc, ids, &path, problems)
+        });
         self.enis.push(Some(Eni {
             id,
             subnet: subnet_ix,
             vpc: subnet.vpc,
             owner: managed.owner,
+            interface_type: managed.owner.interface_type(),
             private_ips: v4.into_iter().collect(),
+            ipv4_prefixes: Vec::new(),
             ipv6_addresses: managed.v6.into_iter().collect(),
+            ipv6_prefixes: Vec::new(),
             public_ips: Vec::new(),
+            groups: groups.unwrap_or_default(),
             mac: None,
             port: None,
+            attachment: None,
+            timeouts: Timeouts::default(),
             source_dest_check: managed.source_dest_check,
             description: managed.description,
         }));
@@ -309,6 +360,11 @@ impl Interfaces {
             }
         }
     }
+}
+
+fn primary_first(interface: &document::NetworkInterface) -> Vec<Ipv4Addr> {
+    let others = interface.secondary_private_ip_addresses.iter().copied();
+    interface.private_ip_address.into_iter().chain(others).collect()
 }
 
 /// Where the search for a free address goes on, by subnet and whether it is for IPv4: what was

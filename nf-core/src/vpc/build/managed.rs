@@ -1,15 +1,13 @@
 //! The managed interfaces that a document asks for without saying so: one for every NAT gateway and
 //! bridge, one for every subnet of a load balancer.
 
-use std::hash::Hasher;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use siphasher::sip::SipHasher24;
-
 use super::Path;
+use super::derived::hash_of;
 use super::ids::Ids;
 use crate::vpc::document::{self, Document};
-use crate::vpc::id::{AllocationId, EniId, ResourceId, SubnetId};
+use crate::vpc::id::{AllocationId, EniId, ResourceId, SecurityGroupId, SubnetId};
 use crate::vpc::model::{BridgeIx, LoadBalancerIx, NatGatewayIx, Owner};
 
 /// A managed interface to be made.
@@ -30,20 +28,16 @@ pub(super) struct Managed<'d> {
     /// How many IPv6 addresses it needs.
     pub(super) v6_count: usize,
     pub(super) source_dest_check: bool,
+    /// What may pass it, of those that have groups: none named is the default group.
+    pub(super) groups: Option<&'d [SecurityGroupId]>,
     pub(super) description: String,
 }
 
 impl Managed<'_> {
-    /// The id of the interface where the document gives none, in EC2's form. The hash has no key
-    /// on purpose: another gateway with the same document must come to the same id.
+    /// The id of the interface where the document gives none, in EC2's form.
     pub(super) fn derived_id(&self) -> EniId {
-        let mut hasher = SipHasher24::new();
         let kind = self.owner.interface_type().as_str();
-        for part in [kind, self.owner_id, self.subnet_id.as_str()] {
-            hasher.write(part.as_bytes());
-            hasher.write(b"|");
-        }
-        EniId::from_hash(hasher.finish())
+        EniId::from_hash(hash_of(&[kind, self.owner_id, self.subnet_id.as_str()]))
     }
 }
 
@@ -67,6 +61,7 @@ pub(super) fn nat_gateways<'d>(
             v6: None,
             v6_count,
             source_dest_check: false,
+            groups: None,
             description: format!("Interface for NAT Gateway {}", gateway.nat_gateway_id),
         }
     })
@@ -94,6 +89,7 @@ pub(super) fn nodes<'d>(
             v6: mapping.ipv6_address,
             v6_count: v6_allocations,
             source_dest_check: false,
+            groups: None,
             description: format!("ELB net/{name}"),
         }
     })
@@ -111,6 +107,7 @@ pub(super) fn bridges(document: &Document) -> impl Iterator<Item = Managed<'_>> 
         v6: bridge.ipv6_address,
         v6_count: 0,
         source_dest_check: true,
+        groups: Some(&bridge.security_group_ids),
         description: format!("Lambda bridge {}", bridge.lambda_bridge_id),
     })
 }

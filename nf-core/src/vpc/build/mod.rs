@@ -7,12 +7,15 @@
 
 mod association;
 mod balancing;
+mod derived;
 mod ids;
+mod instance;
 mod interface;
 mod managed;
 mod network;
 mod port;
 mod routing;
+mod security_group;
 mod translation;
 mod uplink;
 
@@ -24,8 +27,10 @@ use crate::id::Generation;
 
 use association::Allocations;
 use ids::Ids;
-use interface::Interfaces;
+use instance::Instances;
+use interface::{Around, Interfaces};
 use network::Network;
+use security_group::SecurityGroups;
 use uplink::Uplinks;
 
 pub(super) fn build(generation: Generation, document: &Document) -> Result<Snapshot, Vec<Invalid>> {
@@ -35,7 +40,15 @@ pub(super) fn build(generation: Generation, document: &Document) -> Result<Snaps
     let ids = Ids::collect(document, &mut problems);
     let mut network = Network::resolve(document, &ids, &mut problems);
     let uplinks = Uplinks::resolve(document, &ids, &mut network, &mut problems);
-    let mut interfaces = Interfaces::resolve(document, &ids, &network, &mut problems);
+    let instances = Instances::resolve(document);
+    let security_groups = SecurityGroups::resolve(document, &ids, &network, &mut problems);
+    let around = Around {
+        ids: &ids,
+        network: &network,
+        instances: &instances,
+        security_groups: &security_groups,
+    };
+    let mut interfaces = Interfaces::resolve(document, &around, &mut problems);
     interfaces.fill_in_addresses(&network, &mut problems);
     let mut allocations = Allocations::resolve(document, &network, &uplinks, &mut problems);
     allocations.associate(document, &ids, &network, &mut interfaces, &mut problems);
@@ -58,7 +71,9 @@ pub(super) fn build(generation: Generation, document: &Document) -> Result<Snaps
             vpcs: all(network.vpcs),
             subnets: all(network.subnets),
             uplinks: all(uplinks.uplinks),
+            instances: all(instances.instances),
             enis: all(interfaces.enis),
+            security_groups: all(security_groups.groups),
             route_tables: all(route_tables),
             nat_gateways: all(nat_gateways),
             load_balancers: all(load_balancers),

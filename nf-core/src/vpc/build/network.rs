@@ -115,6 +115,7 @@ impl Network {
             ipv6_cidr: subnet.ipv6_cidr_block,
             route_table,
             port: subnet.port.clone(),
+            availability_zone: subnet.availability_zone.as_str().into(),
         })
     }
 
@@ -203,6 +204,7 @@ fn resolve_vpc(path: &Path, vpc: &document::Vpc, problems: &mut Problems) -> Opt
         id: vpc.vpc_id.clone(),
         cidr: vpc.cidr_block,
         ipv6_cidr: vpc.ipv6_cidr_block,
+        owner_id: vpc.owner_id.as_str().into(),
         uplink: None,
     })
 }

@@ -11,7 +11,8 @@ use super::text;
 use crate::lease::PortRange;
 use crate::tuple::Protocol;
 use crate::vpc::id::{
-    AllocationId, BridgeId, EniId, LoadBalancerName, NatGatewayId, SubnetId, TargetGroupName, VpcId,
+    AllocationId, BridgeId, EniId, LoadBalancerName, NatGatewayId, SecurityGroupId, SubnetId,
+    TargetGroupName, VpcId,
 };
 
 /// Idle times and ports as a NAT gateway has them when nothing is said.
@@ -128,6 +129,10 @@ pub struct LambdaBridge {
     /// `Ipv6AllowedForDualStack`, false unless asked for).
     #[serde(default, deserialize_with = "text::optional", skip_serializing_if = "Option::is_none")]
     pub ipv6_address: Option<Ipv6Addr>,
+    /// What may pass its interface (`VpcConfig.SecurityGroupIds`). Left out: the default group of
+    /// the VPC.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub security_group_ids: Vec<SecurityGroupId>,
     /// As for [`NatGateway::tcp_idle_timeout_seconds`].
     #[serde(default = "default::tcp_idle")]
     pub tcp_idle_timeout_seconds: u32,

@@ -5,22 +5,36 @@
 //! right: references, ranges and overlaps are checked by [`crate::vpc::Snapshot::build`].
 
 mod function;
+mod instance;
+mod interface;
+mod quotas;
+mod security_group;
 mod text;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
-use crate::packet::MacAddr;
 use crate::vpc::id::{
-    AllocationId, EniId, InternetGatewayId, NatGatewayId, RouteTableId, SubnetId, UplinkId, VpcId,
+    AllocationId, EniId, InternetGatewayId, NatGatewayId, PublicIpv4PoolId, RouteTableId, SubnetId,
+    UplinkId, VpcId,
 };
 
 pub use function::{
     ConnectivityType, HealthCheck, HealthCheckPort, HealthCheckProtocol, LambdaBridge, Listener,
     LoadBalancer, NatGateway, Scheme, SubnetMapping, Target, TargetGroup, Transport,
 };
+pub use instance::{Instance, InstancePort, InstanceState, NetworkCard};
+pub use interface::{Attachment, ConnectionTracking, NetworkInterface, NetworkInterfaceType};
+pub use quotas::Quotas;
+pub use security_group::{
+    IpProtocol, PrefixList, PrefixListEntry, SecurityGroup, SecurityGroupRule,
+};
+
+/// Labels of a resource, which mean something only to whoever put them there.
+pub type Tags = BTreeMap<String, String>;
 
 /// The whole desired state of a gateway.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -36,10 +50,18 @@ pub struct Document {
     pub internet_gateway: Vec<InternetGateway>,
     /// Interfaces toward the outside world. Ours: EC2 does not show them.
     pub uplink: Vec<Uplink>,
+    /// Public addresses that Elastic IP addresses are allocated from.
+    pub public_ipv4_pool: Vec<PublicIpv4Pool>,
     /// Elastic IP addresses.
     pub address: Vec<Address>,
+    /// What network interfaces are attached to.
+    pub instance: Vec<Instance>,
     /// Elastic network interfaces of instances.
     pub network_interface: Vec<NetworkInterface>,
+    /// What may pass network interfaces.
+    pub security_group: Vec<SecurityGroup>,
+    /// Networks under a name, for rules of security groups.
+    pub prefix_list: Vec<PrefixList>,
     /// NAT gateways.
     pub nat_gateway: Vec<NatGateway>,
     /// Network load balancers.
@@ -49,6 +71,8 @@ pub struct Document {
     /// Managed interfaces that many execution environments share. Ours: what Lambda keeps on its
     /// own side.
     pub lambda_bridge: Vec<LambdaBridge>,
+    /// How much of everything there may be.
+    pub quotas: Quotas,
 }
 
 /// A virtual private cloud: an address space of its own.
@@ -63,6 +87,18 @@ pub struct Vpc {
     /// IPv6 addresses, /16 to /64: EC2 deals out a /56, a laboratory may have more or less.
     #[serde(default, deserialize_with = "text::optional", skip_serializing_if = "Option::is_none")]
     pub ipv6_cidr_block: Option<Ipv6Net>,
+    /// The account it belongs to, as flow logs name it: twelve digits at AWS.
+    #[serde(default = "default_owner", skip_serializing_if = "is_default_owner")]
+    pub owner_id: String,
+}
+
+/// Whose everything is where nothing is said.
+fn default_owner() -> String {
+    "000000000000".to_owned()
+}
+
+fn is_default_owner(owner: &str) -> bool {
+    owner == default_owner()
 }
 
 /// A part of a VPC's addresses with one route table.
@@ -89,6 +125,30 @@ pub struct Subnet {
     /// declared. Left out: the subnet exists only through the network interfaces declared in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<Box<str>>,
+    /// The zone it is in. Interfaces are attached to instances of their own zone only.
+    #[serde(default = "default_zone", skip_serializing_if = "is_default_zone")]
+    pub availability_zone: String,
+    /// Whether interfaces that are made in it through the API get a public IPv4 address. It stays
+    /// what it was when the interface was made: a later change is for later ones.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub map_public_ip_on_launch: bool,
+    /// Whether interfaces that are made in it through the API get an IPv6 address.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub assign_ipv6_address_on_creation: bool,
+}
+
+/// The zone of everything where nothing is said.
+fn default_zone() -> String {
+    "local-1a".to_owned()
+}
+
+fn is_default_zone(zone: &str) -> bool {
+    zone == default_zone()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Where packets go that leave the interfaces of a subnet. Every table also has the local routes
@@ -168,6 +228,22 @@ pub struct Uplink {
     pub share_with_host: bool,
 }
 
+/// Public IPv4 addresses to allocate Elastic IP addresses from, and the public addresses that
+/// subnets give to new interfaces.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublicIpv4Pool {
+    /// `ipv4pool-ec2-…`
+    pub public_ipv4_pool_id: PublicIpv4PoolId,
+    /// Its networks. Every address of them is dealt out, the first and the last as well: they need
+    /// not be a link's.
+    #[serde(deserialize_with = "text::list")]
+    pub pool_cidr_blocks: Vec<Ipv4Net>,
+    /// Free text.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+}
+
 /// An Elastic IP address: a public address that stands for one private address, both ways.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -186,38 +262,16 @@ pub struct Address {
     /// same family.
     #[serde(default, deserialize_with = "text::optional", skip_serializing_if = "Option::is_none")]
     pub private_ip_address: Option<IpAddr>,
-}
-
-/// An elastic network interface of an instance.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NetworkInterface {
-    /// `eni-…`
-    pub network_interface_id: EniId,
-    /// The subnet it is in.
-    pub subnet_id: SubnetId,
-    /// Its primary private IPv4 address.
-    #[serde(deserialize_with = "text::required")]
-    pub private_ip_address: Ipv4Addr,
-    /// Its IPv6 addresses, the primary one first.
-    #[serde(default, deserialize_with = "text::list")]
-    pub ipv6_addresses: Vec<Ipv6Addr>,
-    /// The MAC address that packets from it must have. Left out: it is learnt from the port.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mac_address: Option<MacAddr>,
-    /// The Linux interface that leads to its instance. Left out: its host is on the subnet's own
-    /// segment or, if the subnet has no port either, the interface is not attached.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<Box<str>>,
-    /// Whether packets that are neither from nor to its own addresses are dropped. Instances that
-    /// route or translate for others need `false`.
-    #[serde(default = "yes")]
-    pub source_dest_check: bool,
-    /// Free text.
-    #[serde(default)]
-    pub description: String,
+    /// Labels.
+    #[serde(default, skip_serializing_if = "Tags::is_empty")]
+    pub tags: Tags,
 }
 
 const fn yes() -> bool {
     true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_true(value: &bool) -> bool {
+    *value
 }

@@ -2,15 +2,23 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{BridgeIx, LoadBalancerIx, NatGatewayIx, SubnetIx, VpcIx};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::{BridgeIx, InstanceIx, LoadBalancerIx, NatGatewayIx, SecurityGroupIx, SubnetIx, VpcIx};
+use crate::flow::Timeouts;
 use crate::packet::MacAddr;
-use crate::vpc::id::{AllocationId, EniId};
+use crate::vpc::document::NetworkInterfaceType;
+use crate::vpc::id::{AllocationId, AttachmentId, EniId};
 
 /// What EC2 calls the kind of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum InterfaceType {
     /// An instance's.
     Interface,
+    /// An instance's whose frames an application takes.
+    Efa,
+    /// The same without IP.
+    EfaOnly,
     /// A NAT gateway's.
     NatGateway,
     /// A network load balancer's.
@@ -25,6 +33,8 @@ impl InterfaceType {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Interface => "interface",
+            Self::Efa => "efa",
+            Self::EfaOnly => "efa-only",
             Self::NatGateway => "natGateway",
             Self::NetworkLoadBalancer => "network_load_balancer",
             Self::Lambda => "lambda",
@@ -45,8 +55,38 @@ pub enum Owner {
     Bridge(BridgeIx),
 }
 
+impl From<NetworkInterfaceType> for InterfaceType {
+    fn from(declared: NetworkInterfaceType) -> Self {
+        match declared {
+            NetworkInterfaceType::Interface => Self::Interface,
+            NetworkInterfaceType::Efa => Self::Efa,
+            NetworkInterfaceType::EfaOnly => Self::EfaOnly,
+        }
+    }
+}
+
+/// Which way a packet passes an interface, as seen from the interface's owner. EC2's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TrafficDirection {
+    /// To the owner.
+    Ingress,
+    /// From the owner.
+    Egress,
+}
+
+impl TrafficDirection {
+    /// EC2's word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        }
+    }
+}
+
 impl Owner {
-    /// What EC2 calls an interface of this owner.
+    /// What EC2 calls a managed interface of this owner.
     #[must_use]
     pub const fn interface_type(self) -> InterfaceType {
         match self {
@@ -58,15 +98,38 @@ impl Owner {
     }
 }
 
-/// An Elastic IP address on one of an interface's private addresses.
+/// A public address on one of an interface's private addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicAddress {
-    /// `eipalloc-…`
-    pub allocation_id: AllocationId,
+    /// `eipalloc-…`, or `None` if it is not an Elastic IP address but was given by the subnet.
+    pub allocation_id: Option<AllocationId>,
     /// The address inside the VPC.
     pub private_ip: IpAddr,
     /// The address outside, of the same family.
     pub public_ip: IpAddr,
+}
+
+/// Where an interface is attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    /// `eni-attach-…`
+    pub id: AttachmentId,
+    /// The instance.
+    pub instance: InstanceIx,
+    /// Its place there.
+    pub device_index: u16,
+    /// The network card.
+    pub network_card_index: u16,
+    /// Whether it goes when its instance does.
+    pub delete_on_termination: bool,
+}
+
+impl Attachment {
+    /// Whether the interface is its instance's primary one, which cannot be detached.
+    #[must_use]
+    pub const fn is_primary(&self) -> bool {
+        self.device_index == 0 && self.network_card_index == 0
+    }
 }
 
 /// An elastic network interface: an instance's, or one that a function of the gateway owns.
@@ -81,16 +144,28 @@ pub struct Eni {
     pub vpc: VpcIx,
     /// Whose packets it carries.
     pub owner: Owner,
-    /// IPv4 addresses, the primary one first. Never empty.
+    /// What kind it is.
+    pub interface_type: InterfaceType,
+    /// IPv4 addresses, the primary one first. Empty only for [`InterfaceType::EfaOnly`].
     pub private_ips: Vec<Ipv4Addr>,
+    /// Networks whose addresses are all its own.
+    pub ipv4_prefixes: Vec<Ipv4Net>,
     /// IPv6 addresses, the primary one first.
     pub ipv6_addresses: Vec<Ipv6Addr>,
-    /// Elastic IP addresses.
+    /// Networks whose addresses are all its own.
+    pub ipv6_prefixes: Vec<Ipv6Net>,
+    /// Elastic IP addresses, and the one that its subnet gave it.
     pub public_ips: Vec<PublicAddress>,
+    /// What may pass it. Empty for interfaces that functions own and that have no groups.
+    pub groups: Vec<SecurityGroupIx>,
+    /// Where it is attached, if that is declared.
+    pub attachment: Option<Attachment>,
+    /// Idle times of flows that pass no function.
+    pub timeouts: Timeouts,
     /// The MAC address its packets must have, if the document says so.
     pub mac: Option<MacAddr>,
-    /// Its own Linux interface. Without one it is on its subnet's segment, owned by a function, or
-    /// detached.
+    /// Its own Linux interface. Without one it is on its subnet's segment, owned by a function,
+    /// detached, or its instance is stopped.
     pub port: Option<Box<str>>,
     /// Whether packets neither from nor to its addresses are dropped.
     pub source_dest_check: bool,
@@ -99,12 +174,6 @@ pub struct Eni {
 }
 
 impl Eni {
-    /// What EC2 calls an interface like this.
-    #[must_use]
-    pub const fn interface_type(&self) -> InterfaceType {
-        self.owner.interface_type()
-    }
-
     /// Whether a function of the gateway owns it, so that its tenant cannot change it.
     #[must_use]
     pub const fn is_requester_managed(&self) -> bool {
@@ -115,12 +184,24 @@ impl Eni {
     #[must_use]
     pub fn has_address(&self, address: IpAddr) -> bool {
         match address {
-            IpAddr::V4(address) => self.private_ips.contains(&address),
-            IpAddr::V6(address) => self.ipv6_addresses.contains(&address),
+            IpAddr::V4(address) => {
+                self.private_ips.contains(&address)
+                    || self.ipv4_prefixes.iter().any(|prefix| prefix.contains(&address))
+            }
+            IpAddr::V6(address) => {
+                self.ipv6_addresses.contains(&address)
+                    || self.ipv6_prefixes.iter().any(|prefix| prefix.contains(&address))
+            }
         }
     }
 
-    /// Its private addresses, IPv4 first.
+    /// Its prefixes, IPv4 first.
+    pub fn prefixes(&self) -> impl Iterator<Item = IpNet> {
+        let v4 = self.ipv4_prefixes.iter().copied().map(IpNet::V4);
+        v4.chain(self.ipv6_prefixes.iter().copied().map(IpNet::V6))
+    }
+
+    /// Its private addresses without those of its prefixes, IPv4 first.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         let v4 = self.private_ips.iter().copied().map(IpAddr::V4);
         v4.chain(self.ipv6_addresses.iter().copied().map(IpAddr::V6))

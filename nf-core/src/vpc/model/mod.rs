@@ -5,7 +5,9 @@
 //! snapshot keeps the resource's id.
 
 mod function;
+mod instance;
 mod interface;
+mod security_group;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -18,7 +20,9 @@ pub use function::{
     Bridge, HealthCheck, Listener, LoadBalancer, LoadBalancerNode, NatAddress, NatGateway, Target,
     TargetGroup, Translation,
 };
-pub use interface::{Eni, InterfaceType, Owner, PublicAddress};
+pub use instance::Instance;
+pub use interface::{Attachment, Eni, InterfaceType, Owner, PublicAddress, TrafficDirection};
+pub use security_group::{Admission, SecurityGroup};
 
 macro_rules! indices {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
@@ -50,6 +54,10 @@ indices! {
     UplinkIx;
     /// An [`Eni`] of a snapshot.
     EniIx;
+    /// An [`Instance`] of a snapshot.
+    InstanceIx;
+    /// A [`SecurityGroup`] of a snapshot.
+    SecurityGroupIx;
     /// A [`NatGateway`] of a snapshot.
     NatGatewayIx;
     /// A [`LoadBalancer`] of a snapshot.
@@ -69,6 +77,8 @@ pub enum PortRole {
     Segment(SubnetIx),
     /// It leads to the outside world.
     Uplink(UplinkIx),
+    /// It leads to an instance, and no network interface is attached where it does.
+    Vacant(InstanceIx),
 }
 
 /// An isolated address space.
@@ -80,6 +90,8 @@ pub struct Vpc {
     pub cidr: Ipv4Net,
     /// IPv6 addresses.
     pub ipv6_cidr: Option<Ipv6Net>,
+    /// The account it belongs to.
+    pub owner_id: Box<str>,
     /// What is behind its internet gateway, if it has one.
     pub uplink: Option<UplinkIx>,
 }
@@ -126,6 +138,8 @@ pub struct Subnet {
     pub route_table: RouteTableIx,
     /// The Linux interface that is its segment.
     pub port: Option<Box<str>>,
+    /// The zone it is in.
+    pub availability_zone: Box<str>,
 }
 
 impl Subnet {

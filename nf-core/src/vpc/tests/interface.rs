@@ -17,7 +17,7 @@ fn interface(id: &str, keys: &str) -> String {
 }
 
 fn addresses(snapshot: &Snapshot, of: InterfaceType) -> Vec<String> {
-    let enis = snapshot.enis().filter(|(_, eni)| eni.interface_type() == of);
+    let enis = snapshot.enis().filter(|(_, eni)| eni.interface_type == of);
     enis.flat_map(|(_, eni)| eni.addresses().map(|ip| ip.to_string()).collect::<Vec<_>>()).collect()
 }
 
@@ -168,7 +168,7 @@ fn every_function_gets_a_managed_interface_in_each_of_its_subnets() {
     let snapshot = built(MANAGED);
     let seen: Vec<_> = snapshot
         .enis()
-        .map(|(_, eni)| (eni.interface_type().as_str(), eni.description.as_str()))
+        .map(|(_, eni)| (eni.interface_type.as_str(), eni.description.as_str()))
         .collect();
     assert_eq!(
         seen,
