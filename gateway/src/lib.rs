@@ -12,11 +12,13 @@
 //! | `links`, `ports` | interfaces there are, ports that are wanted |
 //! | `environments` | attached and detached at run time |
 //! | `functions` | NAT gateway, load balancer, bridge |
+//! | `actions` | what can be asked of it: EC2's actions on the resource document |
 //! | `api`, `metrics` | what the gateway tells of itself |
 //! | `config` | both configuration files |
 //! | `privileges`, `logging` | the process itself |
 //! | `demo` | all of it at work, in network namespaces of its own |
 
+pub mod actions;
 pub mod api;
 pub mod cli;
 pub mod config;

@@ -4,7 +4,7 @@ use super::derived::hash_of;
 use super::ids::Ids;
 use super::{Path, Problems};
 use crate::vpc::document::{self, Document, InstanceState};
-use crate::vpc::id::{AttachmentId, ResourceId};
+use crate::vpc::id::{AttachmentId, DealtId as _, ResourceId};
 use crate::vpc::model::{Attachment, Instance, InstanceIx};
 
 /// The instances of a document.
@@ -66,5 +66,5 @@ impl<'d> Instances<'d> {
 fn derived_id(interface: &document::NetworkInterface) -> AttachmentId {
     let instance = interface.attachment.as_ref().map_or("", |it| it.instance_id.as_str());
     let parts = ["attachment", interface.network_interface_id.as_str(), instance];
-    AttachmentId::from_hash(hash_of(&parts))
+    AttachmentId::dealt(hash_of(&parts).into())
 }

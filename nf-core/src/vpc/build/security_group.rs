@@ -6,7 +6,7 @@ use super::network::Network;
 use super::{Path, Problems};
 use crate::vpc::document::Document;
 use crate::vpc::hash::Map;
-use crate::vpc::id::{ResourceId, SecurityGroupId};
+use crate::vpc::id::{DealtId as _, ResourceId, SecurityGroupId};
 use crate::vpc::model::{SecurityGroup, SecurityGroupIx, VpcIx};
 
 /// The name of a VPC's own group.
@@ -47,7 +47,7 @@ impl SecurityGroups {
             };
             default_of.insert(ix, SecurityGroupIx::at(groups.len()));
             groups.push(Some(SecurityGroup {
-                id: SecurityGroupId::from_hash(hash_of(&["default", vpc.id.as_str()])),
+                id: SecurityGroupId::dealt(hash_of(&["default", vpc.id.as_str()]).into()),
                 name: DEFAULT.into(),
                 vpc: ix,
             }));
