@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use nf_core::id::Generation;
+use nf_core::vpc::Snapshot;
 use nf_core::vpc::document::Document;
-use nf_core::vpc::{Eni, EniIx, Snapshot};
 
 use super::{IdSource, Refusal};
 
@@ -93,12 +93,5 @@ impl Draft {
         self.snapshot = Arc::new(snapshot);
         self.changed = true;
         Ok(done)
-    }
-}
-
-impl View<'_> {
-    /// The interface of that id, declared or managed.
-    pub(super) fn eni(&self, id: &str) -> Option<(EniIx, &Eni)> {
-        self.snapshot.enis().find(|(_, eni)| eni.id.to_string() == id)
     }
 }

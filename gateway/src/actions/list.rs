@@ -3,7 +3,10 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Action, Change, Draft, Query, Refusal, View, network_interface, security_group, tags};
+use super::{
+    Action, Change, Draft, Query, Refusal, View, address, instance, network_interface, prefix_list,
+    route_table, security_group, subnet, tags, vpc,
+};
 
 /// An action that there is.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +30,17 @@ pub fn find(name: &str) -> Result<Known, Refusal> {
 }
 
 const ALL: &[(&str, Known)] = &[
+    change::<address::AllocateAddress>(),
+    change::<address::AssociateAddress>(),
+    query::<address::DescribeAddresses>(),
+    query::<address::DescribePublicIpv4Pools>(),
+    change::<address::DisassociateAddress>(),
+    change::<address::ReleaseAddress>(),
+    query::<instance::DescribeInstances>(),
+    change::<instance::RunInstances>(),
+    change::<instance::StartInstances>(),
+    change::<instance::StopInstances>(),
+    change::<instance::TerminateInstances>(),
     change::<network_interface::AssignIpv6Addresses>(),
     change::<network_interface::AssignPrivateIpAddresses>(),
     change::<network_interface::AttachNetworkInterface>(),
@@ -38,6 +52,20 @@ const ALL: &[(&str, Known)] = &[
     change::<network_interface::MoveNetworkInterface>(),
     change::<network_interface::UnassignIpv6Addresses>(),
     change::<network_interface::UnassignPrivateIpAddresses>(),
+    change::<prefix_list::CreateManagedPrefixList>(),
+    change::<prefix_list::DeleteManagedPrefixList>(),
+    query::<prefix_list::DescribeManagedPrefixLists>(),
+    query::<prefix_list::GetManagedPrefixListEntries>(),
+    change::<prefix_list::ModifyManagedPrefixList>(),
+    change::<route_table::AssociateRouteTable>(),
+    change::<route_table::CreateRoute>(),
+    change::<route_table::CreateRouteTable>(),
+    change::<route_table::DeleteRoute>(),
+    change::<route_table::DeleteRouteTable>(),
+    query::<route_table::DescribeRouteTables>(),
+    change::<route_table::DisassociateRouteTable>(),
+    change::<route_table::ReplaceRoute>(),
+    change::<route_table::ReplaceRouteTableAssociation>(),
     change::<security_group::AuthorizeSecurityGroupEgress>(),
     change::<security_group::AuthorizeSecurityGroupIngress>(),
     change::<security_group::CreateSecurityGroup>(),
@@ -45,8 +73,15 @@ const ALL: &[(&str, Known)] = &[
     query::<security_group::DescribeSecurityGroups>(),
     change::<security_group::RevokeSecurityGroupEgress>(),
     change::<security_group::RevokeSecurityGroupIngress>(),
+    change::<subnet::CreateSubnet>(),
+    change::<subnet::DeleteSubnet>(),
+    query::<subnet::DescribeSubnets>(),
+    change::<subnet::ModifySubnetAttribute>(),
     change::<tags::CreateTags>(),
     change::<tags::DeleteTags>(),
+    change::<vpc::CreateVpc>(),
+    change::<vpc::DeleteVpc>(),
+    query::<vpc::DescribeVpcs>(),
 ];
 
 const fn query<A: Query>() -> (&'static str, Known) {

@@ -18,15 +18,21 @@
 //! | `list` | every action by its name |
 //! | the others | the actions of one kind of resource |
 
+pub mod address;
 mod draft;
 mod ids;
+pub mod instance;
 mod list;
 pub mod network_interface;
+pub mod prefix_list;
 mod refusal;
 mod resource;
 mod room;
+pub mod route_table;
 pub mod security_group;
+pub mod subnet;
 pub mod tags;
+pub mod vpc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

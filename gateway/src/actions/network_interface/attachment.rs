@@ -65,14 +65,6 @@ impl Change for AttachNetworkInterface {
     fn apply(&self, draft: &mut Draft) -> Result<Attached, Refusal> {
         draft.edit(|edit| {
             let place = own_interface(edit, &self.network_interface_id)?;
-            let interface = &edit.document.network_interface[place];
-            if let Some(attachment) = &interface.attachment {
-                let message = format!(
-                    "network interface {} is in use by {}: detach it",
-                    interface.network_interface_id, attachment.instance_id
-                );
-                return Err(Refusal::new("InvalidNetworkInterface.InUse", message));
-            }
             attach(edit, place, &self.into())
         })
     }
@@ -117,22 +109,10 @@ impl Change for MoveNetworkInterface {
 
 /// A place at an instance.
 pub(in crate::actions) struct At<'a> {
-    instance_id: &'a str,
-    device_index: u16,
-    network_card_index: u16,
-    delete_on_termination: bool,
-}
-
-impl<'a> At<'a> {
-    /// One that is taken when the instance is launched.
-    pub(in crate::actions) const fn launch(
-        instance_id: &'a str,
-        device_index: u16,
-        network_card_index: u16,
-        delete_on_termination: bool,
-    ) -> Self {
-        Self { instance_id, device_index, network_card_index, delete_on_termination }
-    }
+    pub(in crate::actions) instance_id: &'a str,
+    pub(in crate::actions) device_index: u16,
+    pub(in crate::actions) network_card_index: u16,
+    pub(in crate::actions) delete_on_termination: bool,
 }
 
 macro_rules! from_request {
@@ -153,7 +133,7 @@ macro_rules! from_request {
 
 from_request!(AttachNetworkInterface, MoveNetworkInterface);
 
-/// Attaches an interface that is attached to nothing.
+/// Attaches an interface, which must be attached to nothing.
 pub(in crate::actions) fn attach(
     edit: &mut Edit<'_>,
     place: usize,
@@ -162,12 +142,16 @@ pub(in crate::actions) fn attach(
     let instance_id = find::<Instance>(edit.document, at.instance_id)?.instance_id.clone();
     let attachment_id: AttachmentId = edit.ids.next();
     let interface = &mut edit.document.network_interface[place];
-    if let Some(port) = &interface.port {
-        let message = format!(
-            "network interface {} has the port {port} of its own, which leads to its instance: \
-             take the port out of the document, declare an instance with it and attach to that",
-            interface.network_interface_id
-        );
+    let holder = match (&interface.attachment, &interface.port) {
+        (Some(attachment), _) => Some(format!("{}: detach it", attachment.instance_id)),
+        (None, Some(port)) => Some(format!(
+            "whatever is behind its own port {port}: give that port to an instance instead"
+        )),
+        (None, None) => None,
+    };
+    if let Some(holder) = holder {
+        let id = &interface.network_interface_id;
+        let message = format!("network interface {id} is in use by {holder}");
         return Err(Refusal::new("InvalidNetworkInterface.InUse", message));
     }
     let answer = Attached {
@@ -199,6 +183,6 @@ fn detach(edit: &mut Edit<'_>, place: usize) -> Result<(), Refusal> {
 }
 
 /// Whether an attachment is its instance's primary one.
-pub(in crate::actions) fn is_primary(attachment: &Attachment) -> bool {
+fn is_primary(attachment: &Attachment) -> bool {
     attachment.device_index == 0 && attachment.network_card_index == 0
 }

@@ -8,7 +8,7 @@ use nf_core::vpc::SubnetIx;
 use nf_core::vpc::document::{
     ConnectionTracking, Document, NetworkInterface as Declared, NetworkInterfaceType, Subnet,
 };
-use nf_core::vpc::id::{EniId, ResourceId as _};
+use nf_core::vpc::id::EniId;
 use serde::{Deserialize, Serialize};
 
 use super::{NetworkInterface, describe, disassociate, own_interface, placed};

@@ -42,9 +42,9 @@ pub use private_addresses::{
     AssignPrivateIpAddresses, AssignedPrivateIpAddresses, UnassignPrivateIpAddresses,
 };
 
-pub(super) use attachment::{attach, is_primary};
+pub(super) use attachment::{At, attach};
 pub(super) use create::{PublicIp, delete, make};
-pub(super) use describe::{association_id, describe, placed};
+pub(super) use describe::{association_id, describe, is_served, placed};
 
 /// Where in the document a network interface stands that its owner may change.
 pub(super) fn own_interface(edit: &Edit<'_>, id: &str) -> Result<usize, Refusal> {
@@ -63,7 +63,7 @@ pub(super) fn own_interface(edit: &Edit<'_>, id: &str) -> Result<usize, Refusal>
 }
 
 /// The private address of its interface that an Elastic IP address stands for.
-fn private_of(address: &Address, interface: &Declared) -> Option<IpAddr> {
+pub(super) fn private_of(address: &Address, interface: &Declared) -> Option<IpAddr> {
     address.private_ip_address.or_else(|| match address.public_ip {
         IpAddr::V4(_) => interface.private_ip_address.map(IpAddr::V4),
         IpAddr::V6(_) => interface.ipv6_addresses.first().copied().map(IpAddr::V6),

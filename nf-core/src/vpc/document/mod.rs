@@ -93,7 +93,8 @@ pub struct Vpc {
 }
 
 /// Whose everything is where nothing is said.
-fn default_owner() -> String {
+#[must_use]
+pub fn default_owner() -> String {
     "000000000000".to_owned()
 }
 
@@ -138,7 +139,8 @@ pub struct Subnet {
 }
 
 /// The zone of everything where nothing is said.
-fn default_zone() -> String {
+#[must_use]
+pub fn default_zone() -> String {
     "local-1a".to_owned()
 }
 
