@@ -21,6 +21,12 @@ impl IdSource {
         Self(ChaCha12Rng::seed_from_u64(seed))
     }
 
+    /// Another source, which deals out other ids than this one does from now on.
+    #[must_use]
+    pub fn split(&mut self) -> Self {
+        Self::new(self.0.next_u64())
+    }
+
     /// The next id of a kind. That it is free need not be looked at: of 2⁶⁸ numbers the document
     /// has a few thousand, and it refuses a second use.
     pub(super) fn next<I: DealtId>(&mut self) -> I {

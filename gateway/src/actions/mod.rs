@@ -16,6 +16,7 @@
 //! | `ids` | ids for what is made |
 //! | `refusal` | why an action is not carried out |
 //! | `list` | every action by its name |
+//! | `perform` | one action or several, as one change |
 //! | the others | the actions of one kind of resource |
 
 pub mod address;
@@ -24,6 +25,7 @@ mod ids;
 pub mod instance;
 mod list;
 pub mod network_interface;
+mod perform;
 pub mod prefix_list;
 mod refusal;
 mod resource;
@@ -40,6 +42,7 @@ use serde::{Deserialize, Serialize};
 pub use draft::{Changed, Draft, Present, View};
 pub use ids::IdSource;
 pub use list::{Known, find};
+pub use perform::{Request, perform};
 pub use refusal::Refusal;
 
 use draft::Edit;
@@ -98,3 +101,6 @@ impl<T> From<T> for AttributeValue<T> {
         Self { value }
     }
 }
+
+#[cfg(test)]
+mod tests;
