@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Draft, Known, Refusal, find};
+use super::{Action, Draft, Known, Refusal, find};
 
 /// An action and its parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,6 +14,18 @@ pub struct Request {
     /// Its parameters. Left out: none.
     #[serde(default)]
     pub parameters: Value,
+}
+
+impl Request {
+    /// A request for an action.
+    ///
+    /// # Errors
+    ///
+    /// A parameter cannot be written as JSON.
+    pub fn of<A: Action>(action: &A) -> Result<Self, serde_json::Error> {
+        let parameters = serde_json::to_value(action)?;
+        Ok(Self { action: A::NAME.to_owned(), parameters })
+    }
 }
 
 /// Carries out actions one after the other and says what each answers. Each sees what those before

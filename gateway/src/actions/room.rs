@@ -37,6 +37,7 @@ impl<'a> Room<'a> {
         for eni in before.enis().map(|(_, eni)| eni) {
             if eni.subnet == ix && eni.is_requester_managed() {
                 eni.addresses().for_each(|address| room.use_address(address));
+                room.prefixes.extend(eni.prefixes());
             }
         }
         for interface in &document.network_interface {
