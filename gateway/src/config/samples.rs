@@ -57,7 +57,10 @@ fn every_sample_is_tested_here() {
         .map(|entry| entry.expect("readable").file_name().into_string().expect("UTF-8"))
         .collect();
     names.sort_unstable();
-    assert_eq!(names, ["lambda-bridge", "load-balancer", "two-interface", "two-tenants"]);
+    assert_eq!(
+        names,
+        ["lambda-bridge", "load-balancer", "os-bypass", "two-interface", "two-tenants"]
+    );
 }
 
 #[test]
@@ -106,6 +109,24 @@ fn the_lambda_bridge_sample_has_one_managed_interface_and_a_way_out() {
     assert_eq!(snapshot.route(bridge.subnet, ip("10.0.1.50")), Some(RouteTarget::Local));
     let database = snapshot.eni_at(bridge.vpc, ip("10.0.1.50")).expect("declared");
     assert_eq!(snapshot.port_role("db0"), Some(PortRole::Eni(database)));
+}
+
+#[test]
+fn the_os_bypass_sample_gives_the_kernel_and_the_application_an_interface_each() {
+    let (_, snapshot) = sample("os-bypass");
+    let interface = |port: &str| match snapshot.port_role(port) {
+        Some(PortRole::Eni(eni)) => snapshot.eni(eni),
+        other => panic!("{port} is {other:?}"),
+    };
+    let (kernel, application) = (interface("app0"), interface("app1"));
+    assert_eq!(kernel.addresses().collect::<Vec<_>>(), [ip("10.0.1.20"), ip("fd00:10:0:1::20")]);
+    assert_eq!(
+        application.addresses().collect::<Vec<_>>(),
+        [ip("10.0.1.21"), ip("fd00:10:0:1::21")]
+    );
+    assert!(application.source_dest_check, "as any other");
+    let client = interface("client0").subnet;
+    assert_eq!(snapshot.route(client, ip("10.0.1.21")), Some(RouteTarget::Local));
 }
 
 #[test]
