@@ -21,7 +21,7 @@ mod path;
 mod snapshot;
 
 pub use document::{ConnectivityType, Document, InstanceState, Scheme};
-pub use invalid::{Invalid, InvalidKind};
+pub use invalid::{Invalid, InvalidKind, InvalidPrefixList, InvalidSecurityGroup};
 pub use lpm::Lpm;
 pub use model::{
     Admission, Attachment, Bridge, BridgeIx, Eni, EniIx, HealthCheck, Instance, InstanceIx,

@@ -41,7 +41,7 @@ pub(super) struct Around<'a> {
     pub(super) ids: &'a Ids<'a>,
     pub(super) network: &'a Network,
     pub(super) instances: &'a Instances<'a>,
-    pub(super) security_groups: &'a SecurityGroups,
+    pub(super) security_groups: &'a SecurityGroups<'a>,
 }
 
 /// Addresses that are still to be chosen for a managed interface.

@@ -14,6 +14,7 @@ mod interface;
 mod managed;
 mod network;
 mod port;
+mod prefix_list;
 mod routing;
 mod security_group;
 mod translation;

@@ -7,8 +7,11 @@ impl InvalidKind {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
+            Self::SecurityGroup(group) => group.code(),
+            Self::PrefixList(list) => list.code(),
             Self::Duplicate { code, .. }
             | Self::NotFound { code, .. }
+            | Self::Quota { code, .. }
             | Self::PrefixLength { code, .. } => code,
             Self::SubnetOutsideVpc { .. } => "InvalidSubnet.Range",
             Self::SubnetConflict { .. } => "InvalidSubnet.Conflict",

@@ -2,6 +2,8 @@
 //! that EC2 or `ELBv2` has for it.
 
 mod code;
+mod prefix_list;
+mod security_group;
 
 use std::net::IpAddr;
 
@@ -11,6 +13,9 @@ use crate::packet::MacAddr;
 use crate::vpc::document::Transport;
 use crate::vpc::id::{EniId, ResourceId, SubnetId, VpcId};
 use crate::vpc::path::Path;
+
+pub use prefix_list::InvalidPrefixList;
+pub use security_group::InvalidSecurityGroup;
 
 /// One thing that is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,6 +83,19 @@ pub enum InvalidKind {
         keys: &'static [&'static str],
         /// How many are there.
         found: usize,
+    },
+
+    /// More of something than a quota allows.
+    #[error("a quota allows {limit} {what}: remove some, or raise quotas.{key}")]
+    Quota {
+        /// What is counted, in the plural.
+        what: &'static str,
+        /// How many there may be.
+        limit: u32,
+        /// The key of the quota.
+        key: &'static str,
+        /// Error code of the quota.
+        code: &'static str,
     },
 
     /// A network whose address has bits beyond its prefix.
@@ -224,6 +242,13 @@ pub enum InvalidKind {
         /// The first claim.
         other: Path,
     },
+
+    /// A security group, a rule, or the groups of an interface.
+    #[error(transparent)]
+    SecurityGroup(#[from] InvalidSecurityGroup),
+    /// A prefix list.
+    #[error(transparent)]
+    PrefixList(#[from] InvalidPrefixList),
 
     /// A second main route table.
     #[error("{vpc} has a main route table already, {other}")]

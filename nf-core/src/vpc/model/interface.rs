@@ -83,6 +83,15 @@ impl TrafficDirection {
             Self::Egress => "egress",
         }
     }
+
+    /// The way of the answers.
+    #[must_use]
+    pub const fn reversed(self) -> Self {
+        match self {
+            Self::Ingress => Self::Egress,
+            Self::Egress => Self::Ingress,
+        }
+    }
 }
 
 impl Owner {

@@ -8,6 +8,7 @@ mod network;
 mod outside;
 mod random;
 mod routing;
+mod security_group;
 
 use super::{Document, Invalid, Snapshot};
 use crate::id::Generation;
