@@ -7,6 +7,7 @@
 //! renumber anything.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use super::derived::mac_of;
 use super::ids::Ids;
@@ -17,7 +18,7 @@ use super::security_group::SecurityGroups;
 use super::{InvalidKind, Path, Problems};
 use crate::flow::Timeouts;
 use crate::packet::MacAddr;
-use crate::vpc::document::{self, Document};
+use crate::vpc::document::{self, ConnectionTracking, Document};
 use crate::vpc::hash::Map;
 use crate::vpc::id::{EniId, ResourceId, SubnetId};
 use crate::vpc::model::{Eni, EniIx, Owner, Subnet, SubnetIx, VpcIx};
@@ -155,7 +156,7 @@ impl Interfaces {
                 mac,
                 port: attached.as_ref().map_or(interface.port.clone(), |it| it.port.clone()),
                 attachment: attached.map(|it| it.attachment),
-                timeouts: Timeouts::default(),
+                timeouts: timeouts(interface.connection_tracking),
                 source_dest_check: interface.source_dest_check,
                 description: interface.description.clone(),
             }
@@ -365,6 +366,16 @@ impl Interfaces {
 fn primary_first(interface: &document::NetworkInterface) -> Vec<Ipv4Addr> {
     let others = interface.secondary_private_ip_addresses.iter().copied();
     interface.private_ip_address.into_iter().chain(others).collect()
+}
+
+fn timeouts(tracking: ConnectionTracking) -> Timeouts {
+    let seconds = |number: u32| Duration::from_secs(number.into());
+    Timeouts {
+        tcp_established: seconds(tracking.tcp_established_timeout),
+        udp: seconds(tracking.udp_timeout),
+        udp_stream: seconds(tracking.udp_stream_timeout),
+        ..Timeouts::default()
+    }
 }
 
 /// Where the search for a free address goes on, by subnet and whether it is for IPv4: what was
