@@ -101,6 +101,15 @@ impl Daemon {
         self.ask(&["env", "attach", "--bridge", bridge, "--port", port])
     }
 
+    /// Replaces the resource document, as an editor does that never leaves half of one: the daemon
+    /// notices within a second.
+    pub(super) fn rewrite_resources(&self, resources: &str) -> Result<(), Error> {
+        let (new, file) = (self.directory.join("resources.new"), self.directory.join(RESOURCES));
+        fs::write(&new, resources)
+            .and_then(|()| fs::rename(new, file))
+            .map_err(|source| Error::System { action: "write the resource document", source })
+    }
+
     /// The metrics page.
     pub(super) fn metrics(&self) -> Result<Scrape, Error> {
         let page = http::get(&self.namespace, HTTP, "/metrics")?;
