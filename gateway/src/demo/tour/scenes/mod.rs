@@ -11,7 +11,7 @@ mod ledger;
 mod tenants;
 
 use super::Stage;
-use super::error::Error;
+use crate::demo::error::Error;
 
 /// Plays all scenes. What is wrong is in the report; an error is what keeps the rest from being
 /// shown.

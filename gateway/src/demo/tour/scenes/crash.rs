@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use super::balancer::{BLOB, DOWNLOAD_LIMIT};
 use super::environments::{answered, call_out, service_of, website_for};
 use crate::api::types::Flow;
-use crate::demo::Stage;
 use crate::demo::curl;
 use crate::demo::error::Error;
-use crate::demo::iperf3::{Finished, Transfer};
-use crate::demo::plan::{self, BLUE};
+use crate::demo::tour::Stage;
+use crate::demo::tour::iperf3::{Finished, Transfer};
+use crate::demo::tour::plan::{self, BLUE};
 
 /// Seconds that iperf3 sends.
 const DURATION: u32 = 5;

@@ -6,8 +6,8 @@ use halfspace_testbed::{Namespace, Process};
 use serde::Deserialize;
 
 use super::Stage;
-use super::error::Error;
 use super::lab;
+use crate::demo::error::Error;
 
 /// Seconds from one interval of the report to the next.
 const INTERVAL: &str = "0.25";

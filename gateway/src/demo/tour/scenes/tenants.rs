@@ -2,9 +2,9 @@
 //! is answered by its own customer's service.
 
 use super::environments::{answered, attach, call_out, service_of, website_for};
-use crate::demo::Stage;
 use crate::demo::error::Error;
-use crate::demo::plan::{self, BLUE, GREEN};
+use crate::demo::tour::Stage;
+use crate::demo::tour::plan::{self, BLUE, GREEN};
 
 pub(super) fn play(stage: &mut Stage) -> Result<(), Error> {
     let (vpc, service) = (plan::VPC, plan::http(plan::SERVICE));

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use halfspace_testbed::wait_until;
 
-use crate::demo::Stage;
 use crate::demo::error::Error;
-use crate::demo::interfaces;
-use crate::demo::iperf3::{self, Transfer};
-use crate::demo::plan;
+use crate::demo::tour::Stage;
+use crate::demo::tour::interfaces;
+use crate::demo::tour::iperf3::{self, Transfer};
+use crate::demo::tour::plan;
 use halfspace_testbed::Scrape;
 
 /// Seconds.

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use halfspace_testbed::{Process, wait_until};
 
 use super::environments::clients;
-use crate::demo::Stage;
 use crate::demo::curl::{self, Outcome};
 use crate::demo::error::Error;
-use crate::demo::plan;
-use crate::demo::tables::SourceRow;
+use crate::demo::tour::Stage;
+use crate::demo::tour::plan;
+use crate::demo::tour::tables::SourceRow;
 
 /// Requests one after the other, and as many side by side.
 const REQUESTS: usize = 40;
@@ -177,7 +177,7 @@ fn views(stage: &mut Stage) {
             plan::target_name(number),
             &log,
         );
-        stage.report.seen(row, IpAddr::V4(plan::VISITOR), answered);
+        row.tell(&mut stage.report, IpAddr::V4(plan::VISITOR), answered);
     }
 }
 
@@ -185,8 +185,8 @@ fn views(stage: &mut Stage) {
 fn ask(stage: &mut Stage, requests: usize, at_once: usize) -> Result<Vec<Outcome>, Error> {
     let url = format!("http://{}/", plan::BALANCER);
     // Each from a port that was never used before, so that every log tells them apart.
-    let ports = stage.visitor_port..stage.visitor_port + requests as u16;
-    stage.visitor_port = ports.end;
+    let ports = stage.lab.visitor_port..stage.lab.visitor_port + requests as u16;
+    stage.lab.visitor_port = ports.end;
     let clients = ports.map(|port| (&stage.lab.visitor, port.to_string()));
     let outcomes = curl::get(clients, &[url], at_once, &stage.interrupt, || ())?;
     for answer in outcomes.iter().flat_map(|outcome| &outcome.answers) {

@@ -3,7 +3,7 @@
 use halfspace_testbed::Namespace;
 use serde::Deserialize;
 
-use super::error::Error;
+use crate::demo::error::Error;
 
 /// A link, as `ip -json -stats` shows it.
 #[derive(Debug, Deserialize)]

@@ -1,4 +1,4 @@
-//! The demo's network: namespaces, links and servers, all made by the testbed.
+//! The tour's network: namespaces, links and servers, all made by the testbed.
 //!
 //! ```text
 //!  blue-env0000 … ─┐                       ┌─ internet (router, website) ── visitor
@@ -11,16 +11,20 @@
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use halfspace_testbed::programs::{Iperf3, Nginx};
-use halfspace_testbed::{End, Namespace, Testbed};
+use halfspace_testbed::{End, Namespace, Requirement, Testbed};
 
-use super::curl::body;
-use super::daemon::Daemon;
-use super::error::Error;
 use super::plan::{self, BLUE, GREEN, Tenant};
 use crate::config::node::DatapathChoice;
+use crate::demo::curl::body;
+use crate::demo::daemon::Daemon;
+use crate::demo::error::Error;
+use crate::demo::stage;
 
 /// Where iperf3 listens.
 pub(super) const IPERF3: SocketAddr = SocketAddr::V4(SocketAddrV4::new(plan::WEBSITE, 5201));
+
+/// The visitor's ports from here on are used one after the other.
+const FIRST_VISITOR_PORT: u16 = 10_000;
 
 /// Everything there is. Servers go before the namespaces they run in, those before the testbed.
 #[derive(Debug)]
@@ -31,6 +35,8 @@ pub(super) struct Lab {
     pub blue: Customer,
     /// The customer that could be taken for the other.
     pub green: Customer,
+    /// Environments that blue is to have.
+    pub environments: usize,
     /// The load balancer's targets.
     pub targets: Vec<Server>,
     /// A server on the internet.
@@ -39,6 +45,8 @@ pub(super) struct Lab {
     _iperf3: Iperf3,
     /// A client on the internet.
     pub visitor: Namespace,
+    /// The port that the visitor's next request comes from.
+    pub visitor_port: u16,
     /// The internet's router, where its servers are too.
     _internet: Namespace,
     bed: Testbed,
@@ -81,7 +89,11 @@ pub(super) struct Server {
 
 impl Lab {
     /// Lays out everything but the environments, and starts servers and gateway.
-    pub(super) fn lay_out(bed: Testbed, datapath: DatapathChoice) -> Result<Self, Error> {
+    pub(super) fn lay_out(
+        bed: Testbed,
+        datapath: DatapathChoice,
+        environments: usize,
+    ) -> Result<Self, Error> {
         let gateway = bed.namespace("gateway")?;
         let (internet, website, iperf3) = internet(&bed, &gateway)?;
         let visitor = visitor(&bed, &internet)?;
@@ -96,15 +108,17 @@ impl Lab {
             server(&bed, &gateway, &port, *address, &name)
         });
         let targets = targets.collect::<Result<_, _>>()?;
-        let daemon = Daemon::start(&bed, gateway, datapath)?;
+        let daemon = Daemon::start(&bed, gateway, datapath, &plan::resource_document())?;
         Ok(Self {
             daemon,
             blue,
             green,
+            environments,
             targets,
             website,
             _iperf3: iperf3,
             visitor,
+            visitor_port: FIRST_VISITOR_PORT,
             _internet: internet,
             bed,
         })
@@ -150,10 +164,34 @@ impl Lab {
     pub(super) fn customer_mut(&mut self, tenant: Tenant) -> &mut Customer {
         if tenant == BLUE { &mut self.blue } else { &mut self.green }
     }
+}
 
-    /// What all names of this demo begin with.
-    pub(super) fn prefix(&self) -> &str {
+impl stage::Lab for Lab {
+    const NEEDS: &'static [Requirement] = &[
+        Requirement::Root,
+        Requirement::Program("ip"),
+        Requirement::Program("ss"),
+        Requirement::Program("curl"),
+        Requirement::Program("nginx"),
+        Requirement::Program("iperf3"),
+    ];
+
+    const OPENING: &'static str = "A gateway between two customers and the internet";
+
+    fn daemon(&self) -> &Daemon {
+        &self.daemon
+    }
+
+    fn prefix(&self) -> &str {
         self.bed.prefix()
+    }
+
+    fn commands(&self) -> Vec<String> {
+        let environment = self.blue.environments.first().map_or("", |it| it.name());
+        vec![
+            self.daemon.command_line("env list"),
+            format!("ip netns exec {environment} curl http://{}/", plan::SERVICE),
+        ]
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who is where in the demo: every address, interface and resource.
+//! Who is where in the tour: every address, interface and resource.
 //!
 //! Blue and green are as alike as two customers can be: the same VPC, the same subnets, the same
 //! service address, the same managed interface, the same environments. Only what the internet sees

@@ -1,9 +1,9 @@
 //! What all scenes so far have sent, against what the metrics page says.
 
-use crate::demo::Stage;
 use crate::demo::error::Error;
-use crate::demo::plan::{self, BLUE, GREEN};
-use crate::demo::tables::CountRow;
+use crate::demo::tour::Stage;
+use crate::demo::tour::plan::{self, BLUE, GREEN};
+use crate::demo::tour::tables::CountRow;
 use halfspace_testbed::Scrape;
 
 pub(super) fn play(stage: &mut Stage) -> Result<(), Error> {
@@ -61,5 +61,5 @@ fn count(
     let metric = if labels.is_empty() { short.to_owned() } else { format!("{short}{{{values}}}") };
     // A metric that is not there counts nothing.
     let counted = page.sum(name, labels).unwrap_or_default();
-    stage.report.counted(CountRow { what, sent, metric, counted });
+    CountRow { what, sent, metric, counted }.tell(&mut stage.report);
 }

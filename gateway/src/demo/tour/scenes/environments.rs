@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use halfspace_testbed::programs::Nginx;
 use halfspace_testbed::wait_until;
 
-use crate::demo::Stage;
 use crate::demo::curl::{self, Outcome};
 use crate::demo::error::Error;
-use crate::demo::plan::{self, BLUE, GREEN, Tenant};
-use crate::demo::tables::SourceRow;
+use crate::demo::tour::Stage;
+use crate::demo::tour::plan::{self, BLUE, GREEN, Tenant};
+use crate::demo::tour::tables::SourceRow;
 
 /// Environments of green's: enough to be mistaken for blue's.
 const GREENS: usize = 8;
@@ -27,7 +27,7 @@ const LOG_LIMIT: Duration = Duration::from_secs(2);
 const QUOTED: usize = 3;
 
 pub(super) fn play(stage: &mut Stage) -> Result<(), Error> {
-    let blues = stage.environments;
+    let blues = stage.lab.environments;
     let mac = plan::ENVIRONMENT_MAC;
     stage.report.scene(&format!(
         "{blues} environments, all {} and {mac}, behind one network interface, {}",
@@ -61,12 +61,12 @@ pub(super) fn play(stage: &mut Stage) -> Result<(), Error> {
 
 /// The servers' own views of all calls so far.
 fn views(stage: &mut Stage) {
-    let customers = [(BLUE, stage.environments), (GREEN, GREENS)];
+    let customers = [(BLUE, stage.lab.environments), (GREEN, GREENS)];
     for (tenant, count) in customers {
         let log = clients(&stage.lab.customer(tenant).service.nginx, count);
         let row = row(tenant, count, format!("{}'s service", tenant.name), &log);
         let distinct = row.all_distinct();
-        stage.report.seen(row, plan::MANAGED.into(), count);
+        row.tell(&mut stage.report, plan::MANAGED.into(), count);
         stage.report.holds(
             format!("no two of {}'s shared an address and port there", tenant.name),
             distinct,
@@ -79,7 +79,7 @@ fn views(stage: &mut Stage) {
         let public = IpAddr::from(tenant.public);
         let own: Vec<_> = log.iter().copied().filter(|client| client.ip() == public).collect();
         let row = row(tenant, count, "the website".to_owned(), &own);
-        stage.report.seen(row, public, count);
+        row.tell(&mut stage.report, public, count);
     }
     stage.report.equal("and the website saw nobody else", &log.len(), &everyone);
 }
