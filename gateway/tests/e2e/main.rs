@@ -18,6 +18,7 @@ mod classes;
 mod elastic_ip;
 mod nat;
 mod nlb;
+mod os_bypass;
 mod ports;
 mod restart;
 mod shared_uplink;

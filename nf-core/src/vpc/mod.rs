@@ -21,7 +21,9 @@ mod path;
 mod snapshot;
 
 pub use document::{ConnectivityType, Document, InstanceState, Scheme};
-pub use invalid::{Invalid, InvalidKind, InvalidPrefixList, InvalidSecurityGroup};
+pub use invalid::{
+    Invalid, InvalidAttachment, InvalidKind, InvalidPrefix, InvalidPrefixList, InvalidSecurityGroup,
+};
 pub use lpm::Lpm;
 pub use model::{
     Admission, Attachment, Bridge, BridgeIx, Eni, EniIx, HealthCheck, Instance, InstanceIx,

@@ -47,7 +47,8 @@ pub fn nat() -> String {
 /// The same with eight Elastic IP addresses, for more flows than one has ports for.
 pub fn nat_of_many() -> String {
     let addresses: Vec<_> = (0..1 << (32 - MANY_LENGTH)).map(|n| nth(MANY, n)).collect();
-    network(Some(INSIDE), &addresses)
+    // EC2's quota, unless it is raised, is 5.
+    network(Some(INSIDE), &addresses) + &format!("\n[quotas]\nelastic_ips = {}\n", addresses.len())
 }
 
 /// Hosts behind a NAT gateway, 1,000 declared network interfaces in a subnet of their own, and a
@@ -61,6 +62,12 @@ pub fn instances(number: usize) -> String {
     let _ = write!(
         text,
         r#"
+[[security_group]]
+group_id = "sg-instances"
+group_name = "instances"
+vpc_id = "vpc-bench"
+ingress = [{{ ip_protocol = "-1", cidr_ipv4 = "0.0.0.0/0" }}]
+
 [[subnet]]
 subnet_id = "subnet-instances"
 vpc_id = "vpc-bench"
@@ -77,6 +84,7 @@ port = "{INSTANCES_PORT}"
 network_interface_id = "eni-bench-{high}-{low}"
 subnet_id = "subnet-instances"
 private_ip_address = "{address}"
+groups = ["sg-instances"]
 "#
         );
     }
