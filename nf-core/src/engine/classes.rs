@@ -318,6 +318,7 @@ impl Engine {
             forward_out,
             reverse_out,
             src_mac,
+            is_ours: true,
         };
         let mut find_slot = |engine: &mut Self, _, port, hop, fast_path: &mut dyn FastPath| {
             engine.next_hop_slot(now, port, hop, fast_path)

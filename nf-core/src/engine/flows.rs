@@ -138,6 +138,8 @@ impl Engine {
         let phase = Phase::of(key.tuple.protocol, &first, &unused);
         self.wheel.arm(id.0, now + phase.look_after(key.tuple.protocol, &flow.timeouts));
         self.consider_class(now, &flow, headers.src_mac, fast_path);
+        self.log_begun(now, id, &flow, &outcome.passages);
+        self.log_tcp_flags(id, Direction::Forward, carried.tcp_flags());
         self.carry(now, &flow, Direction::Forward, carried, fast_path)
     }
 
@@ -297,6 +299,7 @@ impl Engine {
         let Some(seen) = self.flows.note_tcp_flags(id, direction, flags & STATE_FLAGS) else {
             return;
         };
+        self.log_tcp_flags(id, direction, flags);
         // The timer looks at a flow that opens by itself.
         if flags & (TcpFlags::FIN.0 | TcpFlags::RST.0) == 0 {
             return;
@@ -350,6 +353,7 @@ impl Engine {
     ) {
         let Some(flow) = self.flows.remove(id) else { return };
         self.wheel.cancel(id.0);
+        self.ledger.end(now, id, &flow, fast_path);
         fast_path.remove(&flow.forward);
         fast_path.remove(&flow.reverse);
         self.neighbours.let_go(flow.forward_out);

@@ -12,6 +12,7 @@
 //! | `walk` | a first packet's way through the VPC model and the functions |
 //! | `passage` | the network interfaces it passes |
 //! | `flows` | set up, forward, expire, end |
+//! | `flow_log` | what the flow logs are told of them |
 //! | `classes` | flows that the fast path makes itself, by a template for their class |
 //! | `resume` | taking over a flow whose entries stand already |
 //! | `sweep` | flows under a new snapshot, a slice at a time |
@@ -23,6 +24,7 @@
 mod classes;
 mod control;
 mod counters;
+mod flow_log;
 mod flows;
 mod icmp_error;
 mod ingress;
@@ -42,12 +44,14 @@ use std::sync::Arc;
 
 pub use counters::Counters;
 pub use flows::FlowView;
+pub(crate) use passage::Passages;
 pub use ports::{EnvironmentError, EnvironmentView, PortInfo};
 pub use recover::Recovered;
 
 use crate::fast_path::FastPath;
 use crate::flow::wheel::Wheel;
 use crate::flow::{Capacity, FlowTable};
+use crate::flow_log::Ledger;
 use crate::id::{FlowId, Generation};
 use crate::neighbour::{Change, Neighbours, Solicitation};
 use crate::packet::MacAddr;
@@ -79,6 +83,7 @@ pub struct Engine {
     wheel: Wheel,
     neighbours: Neighbours,
     sweep: Option<Sweep>,
+    ledger: Ledger,
     counters: Counters,
     /// Reused from call to call.
     scratch: Scratch,
@@ -108,6 +113,7 @@ impl Engine {
             wheel: Wheel::new(config.flows.flows as u32, now),
             neighbours: Neighbours::new(config.adjacencies, config.seed),
             sweep: None,
+            ledger: Ledger::new(config.flows.flows, config.seed),
             counters: Counters::default(),
             scratch: Scratch::default(),
         }
@@ -180,6 +186,7 @@ impl Engine {
         self.drive_neighbours(now, fast_path);
         self.look_at_classes(now, fast_path);
         self.continue_sweep(now, fast_path);
+        let flow_logs = self.ledger.advance(now, &self.flows, fast_path);
         if more || self.sweep.is_some() {
             return Some(now);
         }
@@ -188,6 +195,7 @@ impl Engine {
             self.wheel.next_deadline(),
             self.neighbours.next_deadline(),
             self.classes.next_deadline(),
+            flow_logs,
         ];
         functions.chain(deadlines.into_iter().flatten()).min()
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::flows::install;
+use super::passage::Passages;
 use super::walk::First;
 use crate::fast_path::FastPath;
 use crate::flow::Flow;
@@ -20,6 +21,13 @@ use crate::vpc::Snapshot;
 
 /// Flows looked at in one call.
 const SLICE: u32 = 2048;
+
+/// Where both directions of a flow leave, and the interfaces it passes.
+struct Ways {
+    forward_out: AdjacencyId,
+    reverse_out: AdjacencyId,
+    passages: Passages,
+}
 
 /// How far a sweep has come.
 #[derive(Debug)]
@@ -50,6 +58,7 @@ impl Engine {
             fast_path.set_own_address(address, true);
         }
         self.resolve_ports(fast_path);
+        self.ledger.apply_snapshot(now, snapshot);
         self.sweep = Some(Sweep { next: 0 });
     }
 
@@ -64,6 +73,7 @@ impl Engine {
         fast_path.restamp(&right, self.snapshot.generation());
         if end == self.flows.slots() {
             fast_path.set_fence(self.snapshot.generation());
+            self.ledger.tidy_up();
             self.sweep = None;
         } else {
             self.sweep = Some(Sweep { next: end });
@@ -94,10 +104,12 @@ impl Engine {
         fast_path: &mut dyn FastPath,
     ) {
         let Some(flow) = self.flows.get(id) else { return };
-        let Some((forward_out, reverse_out)) = self.ways_today(now, &flow, fast_path) else {
+        let Some(ways) = self.ways_today(now, &flow, fast_path) else {
             self.end_flow(now, id, FlowEnd::Policy, fast_path);
             return;
         };
+        let Ways { forward_out, reverse_out, passages } = ways;
+        self.log_goes_on(now, id, &flow, &passages, fast_path);
         self.counters.flows_revalidated += 1;
         let today =
             Flow { generation: self.snapshot.generation(), forward_out, reverse_out, ..flow };
@@ -118,12 +130,7 @@ impl Engine {
     /// Where both directions of a flow leave under the snapshot in force, or `None` if it has no
     /// room for the flow. Addresses are a promise to both ends, and ports are part of the keys: if
     /// either would be others now, the flow cannot go on.
-    fn ways_today(
-        &mut self,
-        now: Time,
-        flow: &Flow,
-        fast_path: &mut dyn FastPath,
-    ) -> Option<(AdjacencyId, AdjacencyId)> {
+    fn ways_today(&mut self, now: Time, flow: &Flow, fast_path: &mut dyn FastPath) -> Option<Ways> {
         let outcome = flow.reverse.tuple.reversed();
         let client = flow.forward.tuple.src.ip();
         let port = self.ports.get(flow.forward.port)?;
@@ -151,6 +158,6 @@ impl Engine {
             Some(hop) => self.next_hop_slot(now, flow.forward.port, hop, fast_path)?,
             None => flow.reverse_out,
         };
-        Some((forward_out, reverse_out))
+        Some(Ways { forward_out, reverse_out, passages: walked.passages })
     }
 }

@@ -7,6 +7,7 @@ impl InvalidKind {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
+            Self::FlowLog(flow_log) => flow_log.code(),
             Self::Duplicate { code, .. }
             | Self::NotFound { code, .. }
             | Self::PrefixLength { code, .. } => code,

@@ -2,6 +2,7 @@
 //! that EC2 or `ELBv2` has for it.
 
 mod code;
+mod flow_log;
 
 use std::net::IpAddr;
 
@@ -11,6 +12,8 @@ use crate::packet::MacAddr;
 use crate::vpc::document::Transport;
 use crate::vpc::id::{EniId, ResourceId, SubnetId, VpcId};
 use crate::vpc::path::Path;
+
+pub use flow_log::InvalidFlowLog;
 
 /// One thing that is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -442,6 +445,10 @@ pub enum InvalidKind {
         /// The first.
         other: Path,
     },
+
+    /// A flow log.
+    #[error(transparent)]
+    FlowLog(#[from] InvalidFlowLog),
 }
 
 impl InvalidKind {

@@ -1,0 +1,1 @@
+//! Records of known traffic, on an engine over the reference fast path.
