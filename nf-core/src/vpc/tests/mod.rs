@@ -1,6 +1,7 @@
 //! Snapshots from documents as an operator writes them: what is refused, under which path and
 //! code, and what the look-ups of a good one say.
 
+mod flow_log;
 mod function;
 mod interface;
 mod lookup;
