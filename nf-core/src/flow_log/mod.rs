@@ -30,6 +30,7 @@ mod tests;
 
 pub use field::Field;
 pub use format::{FormatError, LogFormat};
+pub(crate) use interfaces::region_of;
 pub use interfaces::{LoggedInterface, LoggedInterfaces};
 pub(crate) use ledger::Known;
 pub use ledger::{Counters, Ledger, Loss};

@@ -147,6 +147,15 @@ impl Record {
     pub fn is_for(&self, log: &FlowLog) -> bool {
         log.interval == self.interval && self.audience.meets(Audience::of(log.traffic_type))
     }
+
+    /// A record of the same interface which says that some were lost, of windows from `start` to
+    /// `end`, both seconds since 1970.
+    #[must_use]
+    pub const fn skipped(&self, start: u64, end: u64) -> Self {
+        let Self { interface, interval, .. } = *self;
+        let (audience, status) = (Audience::EVERYONE, LogStatus::SkipData);
+        Self { interface, interval, audience, status, start, end, traffic: None }
+    }
 }
 
 /// What EC2 tells of a TCP header's flags: FIN, SYN and RST, and of an acknowledgement only that it

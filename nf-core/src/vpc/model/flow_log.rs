@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::flow_log::LogFormat;
+use crate::flow_log::{LogFormat, region_of};
 use crate::vpc::document::{Compression, FlowLogResource, TrafficType};
 use crate::vpc::id::FlowLogId;
 
@@ -27,6 +27,14 @@ pub struct FlowLog {
     pub destination: Box<str>,
     /// Whether its files are compressed.
     pub compression: Compression,
+}
+
+impl FlowLog {
+    /// The region that its files are named after.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        region_of(&self.availability_zone)
+    }
 }
 
 /// The longest time that one record is about. EC2 has these two.
