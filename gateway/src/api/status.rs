@@ -74,7 +74,7 @@ pub(super) async fn status(shared: &Shared) -> Result<Status, Stopped> {
         neighbours: core.neighbours,
         nat_gateways: core.nat_gateways,
         lambda_bridges: core.lambda_bridges,
-        flow_logs: flow_logs(&shared.facts.flow_logs, core.flow_logs, resources.in_force()),
+        flow_logs: flow_logs(&shared.facts.flow_logs, &core.flow_logs, resources.in_force()),
     })
 }
 
@@ -119,7 +119,7 @@ fn translations<'a, K: ToString + 'a>(
     all
 }
 
-fn flow_logs(logs: &FlowLogs, ledger: LedgerStatus, snapshot: &Snapshot) -> FlowLogsStatus {
+fn flow_logs(logs: &FlowLogs, ledger: &LedgerStatus, snapshot: &Snapshot) -> FlowLogsStatus {
     let statistics = logs.statistics();
     let (writer, why) = statistics.writer().unzip();
     FlowLogsStatus {

@@ -156,10 +156,10 @@ pub enum HookChoice {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum WriterChoice {
-    /// io_uring where the kernel allows it, else the usual system calls.
+    /// `io_uring` where the kernel allows it, else the usual system calls.
     #[default]
     Auto,
-    /// io_uring or nothing.
+    /// `io_uring` or nothing.
     Uring,
     /// The usual system calls.
     Plain,

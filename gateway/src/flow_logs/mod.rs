@@ -2,7 +2,7 @@
 //!
 //! The worker hands batches of records over and never waits: a [`Feed`] sends what fits, the rest
 //! stays in the engine, which has room for so many. A thread of its own makes lines of them and
-//! writes them, through io_uring where the kernel allows it. What a slow or full disk costs is
+//! writes them, through `io_uring` where the kernel allows it. What a slow or full disk costs is
 //! records, which are counted, and said of their interfaces as `SKIPDATA`.
 //!
 //! | file | idea |
@@ -73,7 +73,7 @@ impl FlowLogs {
     ///
     /// # Errors
     ///
-    /// [`Error`] if io_uring is asked for and not to be had.
+    /// [`Error`] if `io_uring` is asked for and not to be had.
     pub fn new(config: &NodeConfig) -> Result<(Arc<Self>, Feed), Error> {
         if config.flow_log_writer == WriterChoice::Uring {
             uring::runtime()?;
@@ -170,17 +170,12 @@ fn write(
     tracing::info!(writer = label, %why, directory = %directory.display(), "writing flow logs");
     statistics.started(kind, why);
     let settings = (directory, rotation, statistics.clone());
-    match ring {
-        Some(ring) => ring.block_on(serve(batches, Writer::new(uring::Uring, settings))),
-        None => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-            match runtime {
-                Ok(runtime) => {
-                    runtime.block_on(serve(batches, Writer::new(plain::Plain, settings)));
-                }
-                Err(error) => tracing::error!(%error, "cannot run the writer of the flow logs"),
-            }
-        }
+    if let Some(ring) = ring {
+        return ring.block_on(serve(batches, Writer::new(uring::Uring, settings)));
+    }
+    match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+        Ok(runtime) => runtime.block_on(serve(batches, Writer::new(plain::Plain, settings))),
+        Err(error) => tracing::error!(%error, "cannot run the writer of the flow logs"),
     }
 }
 

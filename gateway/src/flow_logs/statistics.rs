@@ -9,7 +9,7 @@ use super::lock;
 /// What files are written by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriterKind {
-    /// io_uring.
+    /// `io_uring`.
     Uring,
     /// The usual system calls.
     Plain,

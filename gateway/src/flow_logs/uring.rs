@@ -1,4 +1,4 @@
-//! Files through io_uring, by the crate tokio-uring. Containers mostly may not use it, and a kernel
+//! Files through `io_uring`, by the crate tokio-uring. Containers mostly may not use it, and a kernel
 //! can have it switched off (`kernel.io_uring_disabled`): so it is tried before it is relied upon.
 
 use std::io;

@@ -313,7 +313,7 @@ fn a_window_closes_while_flows_go_on() {
     let boundary =
         format!(r#"{condition} && $f("flow-direction") == "egress" {{ print $f("start") % 60 }}"#);
     let starts = awk(&boundary, &files(&directory, "all"));
-    assert_eq!(starts.last().map(|it| it.as_slice()), Some(&["0".to_owned()][..]), "{starts:?}");
+    assert_eq!(starts.last().map(Vec::as_slice), Some(&["0".to_owned()][..]), "{starts:?}");
     let told = sums(r#"$f("flow-direction")"#, condition, &files(&directory, "all"));
     assert_eq!(told["egress"].0, asked, "{told:?}");
     assert_eq!(told["ingress"].0, asked, "{told:?}");

@@ -549,7 +549,7 @@ impl Ledger {
             let wanted = AggregationInterval::ALL
                 .iter()
                 .any(|interval| self.interfaces.wants(interface, *interval, Action::Accept));
-            wanted.then(|| LoggedPassage {
+            wanted.then_some(LoggedPassage {
                 interface,
                 direction: passage.direction,
                 by_internet_gateway,

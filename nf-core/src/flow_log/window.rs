@@ -30,10 +30,9 @@ impl WallClock {
 
     /// The next multiple of an interval after a moment.
     fn boundary_after(&self, at: Time, interval: AggregationInterval) -> Time {
-        let (shown, interval) = (self.since_1970(at), interval.duration());
-        let past = shown.as_nanos() % interval.as_nanos();
-        // Shorter than the interval.
-        at + (interval - Duration::from_nanos(past as u64))
+        let interval = interval.duration();
+        let past = self.since_1970(at).as_nanos() % interval.as_nanos();
+        at + interval.saturating_sub(Duration::from_nanos(past as u64))
     }
 }
 

@@ -140,7 +140,7 @@ impl Bench {
 
 /// The lines of flows' records, from one source port to another.
 fn lines(ports: std::ops::RangeInclusive<u16>) -> String {
-    ports.map(|port| format!("eni-b {port} 1 OK\n")).collect()
+    ports.map(|port| format!("eni-b {port} 1 OK\n")).collect::<Vec<_>>().concat()
 }
 
 /// Whether a file's text is its header and these lines, whichever flow ended first.
@@ -164,7 +164,7 @@ fn run<T>(test: impl Future<Output = T>) -> T {
     runtime.block_on(test)
 }
 
-/// Whether this machine has io_uring. Where every requirement has to be met, it has to.
+/// Whether this machine has `io_uring`. Where every requirement has to be met, it has to.
 fn has_uring() -> bool {
     match uring::runtime() {
         Ok(_) => true,

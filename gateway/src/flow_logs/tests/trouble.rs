@@ -1,4 +1,4 @@
-//! Disks that are full, slow or broken, and kernels without io_uring.
+//! Disks that are full, slow or broken, and kernels without `io_uring`.
 
 use std::cell::Cell;
 use std::io::{ErrorKind, Write as _};
@@ -243,7 +243,7 @@ fn a_disk_that_is_really_full_costs_nothing_once_there_is_room() {
     alone.join().unwrap();
 }
 
-/// Has the kernel refuse io_uring to this thread, as the profiles of containers do.
+/// Has the kernel refuse `io_uring` to this thread, as the profiles of containers do.
 fn forbid_uring() {
     nix::sys::prctl::set_no_new_privs().unwrap();
     let statement = |code, k, jt, jf| libc::sock_filter { code, jt, jf, k };

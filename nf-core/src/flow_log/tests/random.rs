@@ -73,10 +73,9 @@ impl Run {
         };
         let far = match (from, self.below(4)) {
             ("wan", _) => "198.51.100.10",
-            // The appliance is where a route to 192.168.0.0/16 leads.
-            ("c", 2) => "10.0.1.11",
             (_, 0) => "10.0.1.10",
-            (_, 1) => "10.0.1.11",
+            // The appliance is where a route to 192.168.0.0/16 leads: not from itself.
+            (_, 1) | ("c", 2) => "10.0.1.11",
             (_, 2) => "192.168.4.4",
             _ => "192.0.2.7",
         };

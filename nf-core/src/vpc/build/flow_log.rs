@@ -111,16 +111,14 @@ impl<'d> Around<'d> {
                 return Some((vpc, zone.map_or("", |it| &it.availability_zone)));
             }
             FlowLogResource::Subnet(id) => SubnetIx::at(ids.subnets.find(id, path, problems)?),
-            FlowLogResource::NetworkInterface(id) => match self.enis.get(id) {
-                Some(eni) => eni.subnet,
-                None => {
-                    // One that the document declares is only missing because of its own errors.
-                    if ids.interfaces.get(id).is_none() {
-                        problems.add(path(), InvalidKind::not_found(id));
-                    }
-                    return None;
+            FlowLogResource::NetworkInterface(id) => {
+                let eni = self.enis.get(id);
+                // One that the document declares is only missing because of its own errors.
+                if eni.is_none() && ids.interfaces.get(id).is_none() {
+                    problems.add(path(), InvalidKind::not_found(id));
                 }
-            },
+                eni?.subnet
+            }
         };
         let subnet = self.network.subnet(subnet)?;
         Some((subnet.vpc, &subnet.availability_zone))

@@ -149,6 +149,7 @@ pub struct DestinationOptions {
 }
 
 impl DestinationOptions {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
     fn is_default(&self) -> bool {
         *self == Self::default()
     }

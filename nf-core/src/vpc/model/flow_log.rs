@@ -64,8 +64,8 @@ impl AggregationInterval {
     #[must_use]
     pub const fn duration(self) -> Duration {
         match self {
-            Self::OneMinute => Duration::from_secs(60),
-            Self::TenMinutes => Duration::from_secs(600),
+            Self::OneMinute => Duration::from_mins(1),
+            Self::TenMinutes => Duration::from_mins(10),
         }
     }
 }
