@@ -92,7 +92,7 @@ impl Desired {
     }
 
     pub(crate) fn document(&self) -> String {
-        let mut text = UPLINK.to_owned();
+        let mut text = format!("[quotas]\nelastic_ips = {}\n{UPLINK}", TENANTS * ELASTIC_IPS);
         for (number, tenant) in self.tenants.iter().enumerate() {
             let mut own = NETWORK.to_owned();
             let leases = format!(
@@ -141,6 +141,9 @@ impl Desired {
         text
     }
 }
+
+/// How many a tenant has at most.
+const ELASTIC_IPS: usize = 5;
 
 /// In all texts below, `@` stands for the tenant's number.
 const TARGETS: [&str; 3] = ["10.0.1.10", "10.0.1.11", "10.0.2.10"];

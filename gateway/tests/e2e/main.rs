@@ -19,6 +19,7 @@ mod elastic_ip;
 mod flow_logs;
 mod nat;
 mod nlb;
+mod os_bypass;
 mod ports;
 mod restart;
 mod shared_uplink;

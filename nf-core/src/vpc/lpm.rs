@@ -33,8 +33,13 @@ impl<T> Lpm<T> {
     /// The value of the longest network that contains `address`.
     #[must_use]
     pub fn get(&self, address: IpAddr) -> Option<&T> {
+        self.matching(address).next()
+    }
+
+    /// The values of all networks that contain `address`, the longest first.
+    pub fn matching(&self, address: IpAddr) -> impl Iterator<Item = &T> {
         let bits = left_aligned(address);
-        self.family(address).iter().find_map(|group| {
+        self.family(address).iter().filter_map(move |group| {
             let network = bits & mask(group.length);
             let found = group.networks.binary_search_by_key(&network, |(network, _)| *network);
             found.ok().map(|at| &group.networks[at].1)

@@ -23,7 +23,10 @@ mod snapshot;
 pub use document::{
     Compression, ConnectivityType, Document, FlowLogResource, InstanceState, Scheme, TrafficType,
 };
-pub use invalid::{Invalid, InvalidFlowLog, InvalidKind};
+pub use invalid::{
+    Invalid, InvalidAttachment, InvalidFlowLog, InvalidKind, InvalidPrefix, InvalidPrefixList,
+    InvalidSecurityGroup,
+};
 pub use lpm::Lpm;
 pub use model::{
     Admission, AggregationInterval, Attachment, Bridge, BridgeIx, Eni, EniIx, FlowLog, FlowLogIx,

@@ -12,12 +12,13 @@ use super::id::BridgeId;
 use super::invalid::Invalid;
 use super::lpm::Lpm;
 use super::model::{
-    Bridge, BridgeIx, Eni, EniIx, FlowLog, FlowLogIx, Instance, InstanceIx, LoadBalancer,
-    LoadBalancerIx, NatGateway, NatGatewayIx, PortRole, RouteTable, RouteTarget, SecurityGroup,
-    SecurityGroupIx, Subnet, SubnetIx, TargetGroup, TargetGroupIx, Uplink, UplinkIx, Vpc, VpcIx,
-    is_global_unicast,
+    Admission, Bridge, BridgeIx, Eni, EniIx, FlowLog, FlowLogIx, Instance, InstanceIx,
+    LoadBalancer, LoadBalancerIx, NatGateway, NatGatewayIx, PortRole, Request, RouteTable,
+    RouteTarget, SecurityGroup, SecurityGroupIx, Subnet, SubnetIx, TargetGroup, TargetGroupIx,
+    TrafficDirection, Uplink, UplinkIx, Vpc, VpcIx, is_global_unicast,
 };
 use crate::id::Generation;
+use crate::tuple::Tuple;
 
 /// A validated desired state.
 ///
@@ -141,6 +142,43 @@ impl Snapshot {
     #[must_use]
     pub fn public_address(&self, public: IpAddr) -> Option<(EniIx, IpAddr)> {
         self.lookups.public.get(&public).copied()
+    }
+
+    /// What the groups of an interface say to a first packet that passes it with these addresses.
+    /// An interface without groups, such as a NAT gateway's, lets everything pass.
+    ///
+    /// EC2 does not track TCP and UDP that a rule for everybody allows if another lets everything
+    /// back: "If a security group rule permits TCP or UDP flows for all traffic (`0.0.0.0/0` or
+    /// `::/0`) and there is a corresponding rule in the other direction that permits all response
+    /// traffic (`0.0.0.0/0` or `::/0`) for any port (0-65535), then that flow of traffic is not
+    /// tracked" ("Amazon EC2 security group connection tracking"). That a narrower rule allows it
+    /// as well changes nothing.
+    #[must_use]
+    pub fn admits(&self, eni: EniIx, direction: TrafficDirection, tuple: &Tuple) -> Admission {
+        let eni = self.eni(eni);
+        if eni.groups.is_empty() {
+            return Admission::Tracked;
+        }
+        let request = Request::of(direction, tuple);
+        let rules = |direction| {
+            let groups = eni.groups.iter().map(|&ix| self.security_group(ix));
+            groups.map(move |group| group.rules(direction))
+        };
+        if rules(direction).any(|rules| rules.allow_anyone(&request)) {
+            let Request { protocol, remote, .. } = request;
+            let mut back = rules(direction.reversed());
+            let untracked = !protocol.is_echo() && back.any(|it| it.are_open(protocol, remote));
+            return if untracked { Admission::Untracked } else { Admission::Tracked };
+        }
+        let allowed = rules(direction).any(|rules| rules.allow_network(&request)) || {
+            let mut rules = rules(direction).filter(|rules| rules.name_groups()).peekable();
+            let member = rules.peek().and_then(|_| self.eni_at(eni.vpc, request.remote));
+            member.is_some_and(|ix| {
+                let groups = &self.eni(ix).groups;
+                rules.any(|rules| rules.allow_member(&request, groups))
+            })
+        };
+        if allowed { Admission::Tracked } else { Admission::Refused }
     }
 
     /// The VPC that a public IPv6 address (`2000::/3`) belongs to, if the VPC has an internet

@@ -25,6 +25,7 @@ pub use function::{
 pub use instance::Instance;
 pub use interface::{Attachment, Eni, InterfaceType, Owner, PublicAddress, TrafficDirection};
 pub use security_group::{Admission, SecurityGroup};
+pub(in crate::vpc) use security_group::{Peer, Request, Rules, Service};
 
 macro_rules! indices {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
