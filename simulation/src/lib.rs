@@ -61,6 +61,8 @@ pub enum Sabotage {
     LostPacket,
     /// Records of flow logs are lost without a word.
     LostRecords,
+    /// The gateway never learns that security groups let in less than everything.
+    OpenGroups,
 }
 
 /// A promise that was broken.

@@ -3,12 +3,25 @@
 use std::sync::Arc;
 
 use super::Engine;
-use super::passage::Passages;
+use super::passage::{Passage, Passages};
 use crate::fast_path::{Direction, FastPath, Usage};
 use crate::flow::Flow;
-use crate::flow_log::{Known, Ledger};
-use crate::id::FlowId;
+use crate::flow_log::{Known, Ledger, Rejection};
+use crate::id::{FlowId, PortId};
 use crate::time::Time;
+use crate::tuple::Tuple;
+
+/// A packet as it came to the gateway, or from one of its functions.
+pub(super) struct Came {
+    /// The port it came in by.
+    pub port: Option<PortId>,
+    /// Its addresses.
+    pub tuple: Tuple,
+    /// What there is of it.
+    pub usage: Usage,
+    /// The TCP header's flags byte.
+    pub tcp_flags: u8,
+}
 
 impl Engine {
     /// What is recorded of flows.
@@ -32,7 +45,7 @@ impl Engine {
     /// A flow begins with its first packet.
     pub(super) fn log_begun(&mut self, now: Time, id: FlowId, flow: &Flow, passages: &Passages) {
         if self.ledger.logs_any() {
-            let environment = self.environment_of(flow);
+            let environment = self.environment_on(flow.forward.port);
             let known = Known { id, passages, environment: environment.as_ref() };
             self.ledger.begin(now, &known, [Usage::default(); 2]);
         }
@@ -49,7 +62,7 @@ impl Engine {
         counted: [Usage; 2],
     ) {
         if self.ledger.logs_any() {
-            let environment = self.environment_of(flow);
+            let environment = self.environment_on(flow.forward.port);
             let known = Known { id, passages, environment: environment.as_ref() };
             self.ledger.begin(now, &known, counted);
             self.ledger.skip(passages);
@@ -66,9 +79,26 @@ impl Engine {
         fast_path: &mut dyn FastPath,
     ) {
         if self.ledger.is_active() {
-            let environment = self.environment_of(flow);
+            let environment = self.environment_on(flow.forward.port);
             let known = Known { id, passages, environment: environment.as_ref() };
             self.ledger.follow(now, &known, flow, fast_path);
+        }
+    }
+
+    /// The groups of an interface have not let a packet pass.
+    pub(super) fn log_rejected(&mut self, now: Time, passage: &Passage, came: &Came) {
+        if self.ledger.logs_any() {
+            let environment = came.port.and_then(|port| self.environment_on(port));
+            let rejection = Rejection {
+                direction: passage.direction,
+                tuple: passage.tuple,
+                received: came.tuple,
+                environment: environment.as_ref(),
+                bytes: came.usage.bytes,
+                packets: came.usage.packets,
+                tcp_flags: came.tcp_flags,
+            };
+            self.ledger.reject(now, passage.eni, &rejection);
         }
     }
 
@@ -77,8 +107,8 @@ impl Engine {
         self.ledger.tcp_flags(id, direction, flags);
     }
 
-    /// The environment that opened a flow.
-    fn environment_of(&self, flow: &Flow) -> Option<Arc<str>> {
-        self.ports.get(flow.forward.port)?.environment_id().cloned()
+    /// The environment that is behind a port.
+    fn environment_on(&self, port: PortId) -> Option<Arc<str>> {
+        self.ports.get(port)?.environment_id().cloned()
     }
 }

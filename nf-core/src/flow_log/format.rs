@@ -152,8 +152,8 @@ fn print_traffic(field: Field, traffic: &Traffic, interface: &LoggedInterface, o
         Field::TcpFlags => put(out, traffic.tcp_flags),
         Field::Type => out.push_str(if tuple.is_ipv4() { "IPv4" } else { "IPv6" }),
         Field::FlowDirection => out.push_str(traffic.direction.as_str()),
-        // Of what an interface receives EC2 tells no path.
-        Field::TrafficPath if traffic.direction == TrafficDirection::Egress => {
+        // Of what an interface receives EC2 tells no path, and what was rejected took none.
+        Field::TrafficPath if traffic.took_a_path() => {
             put(out, if traffic.by_internet_gateway { 8 } else { 1 });
         }
         Field::ReceivedSrcAddr => put(out, received.src.ip()),

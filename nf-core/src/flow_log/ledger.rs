@@ -280,7 +280,7 @@ impl Ledger {
     }
 
     /// A packet was rejected at an interface of the snapshot in force.
-    pub fn reject(&mut self, now: Time, eni: EniIx, packet: &Rejection<'_>) {
+    pub(crate) fn reject(&mut self, now: Time, eni: EniIx, packet: &Rejection<'_>) {
         let Some(number) = self.interfaces.number(eni) else { return };
         for interval in AggregationInterval::ALL {
             if !self.interfaces.wants(number, interval, Action::Reject) {
@@ -475,7 +475,7 @@ impl Ledger {
                 packets: sum.packets,
                 bytes: sum.bytes,
                 tcp_flags: sum.tcp_flags,
-                by_internet_gateway: sum.by_internet_gateway,
+                by_internet_gateway: false,
                 environment: sum.environment,
             };
             self.push(now, alike.interface, interval, (sum.first, sum.last), traffic);

@@ -36,4 +36,4 @@ pub(crate) use ledger::Known;
 pub use ledger::{Counters, Ledger, Loss};
 pub use queue::Batch;
 pub use record::{Action, LogStatus, Record, Traffic};
-pub use rejected::Rejection;
+pub(crate) use rejected::Rejection;

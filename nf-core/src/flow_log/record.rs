@@ -94,6 +94,13 @@ pub struct Traffic {
     pub environment: Option<Arc<str>>,
 }
 
+impl Traffic {
+    /// Whether the packets went on from the interface into the VPC.
+    pub(super) fn took_a_path(&self) -> bool {
+        self.action == Action::Accept && self.direction == TrafficDirection::Egress
+    }
+}
+
 /// For which logs a record is, by their traffic types.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Audience(u8);

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::interfaces::InterfaceNumber;
+use super::record::told_flags;
 use crate::time::Time;
 use crate::tuple::Tuple;
 use crate::vpc::TrafficDirection;
@@ -14,22 +15,20 @@ const CAPACITY: usize = 4096;
 
 /// A packet that was rejected at an interface.
 #[derive(Clone, Copy, Debug)]
-pub struct Rejection<'a> {
+pub(crate) struct Rejection<'a> {
     /// Which way it would have passed.
     pub direction: TrafficDirection,
     /// Its addresses there.
     pub tuple: Tuple,
     /// Its addresses as the gateway received it.
     pub received: Tuple,
-    /// Whether the VPC's internet gateway is what comes next on the interface's side of the VPC.
-    pub by_internet_gateway: bool,
     /// The execution environment that sent it.
     pub environment: Option<&'a Arc<str>>,
     /// Bytes of the IP packet.
     pub bytes: u64,
     /// Packets; more than one for a super-packet.
     pub packets: u64,
-    /// As EC2 tells them.
+    /// The TCP header's flags byte.
     pub tcp_flags: u8,
 }
 
@@ -45,10 +44,10 @@ pub(super) struct Alike {
 #[derive(Clone, Debug)]
 pub(super) struct Sum {
     pub received: Tuple,
-    pub by_internet_gateway: bool,
     pub environment: Option<Arc<str>>,
     pub packets: u64,
     pub bytes: u64,
+    /// As EC2 tells them.
     pub tcp_flags: u8,
     pub first: Time,
     pub last: Time,
@@ -81,7 +80,7 @@ impl Rejected {
         if let Some(sum) = self.0.get_mut(&alike) {
             sum.packets += packet.packets;
             sum.bytes += packet.bytes;
-            sum.tcp_flags |= packet.tcp_flags;
+            sum.tcp_flags |= told_flags(packet.tcp_flags);
             sum.last = now;
             return Added::More;
         }
@@ -90,11 +89,10 @@ impl Rejected {
         }
         let sum = Sum {
             received: packet.received,
-            by_internet_gateway: packet.by_internet_gateway,
             environment: packet.environment.cloned(),
             packets: packet.packets,
             bytes: packet.bytes,
-            tcp_flags: packet.tcp_flags,
+            tcp_flags: told_flags(packet.tcp_flags),
             first: now,
             last: now,
         };

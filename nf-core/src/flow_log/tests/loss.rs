@@ -18,7 +18,6 @@ fn reject(w: &mut World, n: u16, flags: u8) {
         direction: TrafficDirection::Ingress,
         tuple,
         received: tuple.with_dst_ip([198, 51, 100, 11].into()),
-        by_internet_gateway: true,
         environment: None,
         bytes: 60,
         packets: 1,
