@@ -386,6 +386,40 @@ fn a_new_process_takes_over_the_whole_chain() {
     assert_eq!((w.engine.flow_count(), w.path.len(), held(&w)), (0, 0, (0, 0)));
 }
 
+#[test]
+fn flow_logs_of_a_bridge_tell_whose_flow_it_is() {
+    let log = r#"
+        [[flow_log]]
+        flow_log_id = "fl-1"
+        resource_id = "vpc-1"
+        max_aggregation_interval = 60
+        log_destination = "bridge"
+        log_format = "${interface-id} ${flow-direction} ${srcaddr} ${dstaddr} ${dstport} ${hs-received-srcaddr} ${hs-environment-id}"
+    "#;
+    let mut w = world(2);
+    w.reload(&format!("{DOCUMENT}{log}"));
+    for n in 0..2 {
+        let frame = query(DATABASE, "?").build();
+        assert_eq!(w.send(&environment(n), frame).len(), 1);
+    }
+    w.pass(Duration::from_mins(1));
+    let mut told: Vec<_> = w.recorded().into_iter().map(|(_, line)| line).collect();
+    told.retain(|line| !line.ends_with(" - -"));
+    told.sort();
+    let line = |eni: &str, way: &str, environment: &str| {
+        format!("{eni} {way} 10.0.1.99 10.0.1.20 5432 169.254.76.1 {environment}")
+    };
+    assert_eq!(
+        told,
+        [
+            line("eni-db", "ingress", "env-0"),
+            line("eni-db", "ingress", "env-1"),
+            line("eni-lambda", "egress", "env-0"),
+            line("eni-lambda", "egress", "env-1"),
+        ]
+    );
+}
+
 /// The bridge with two ports an address, and a prefix.
 fn with_prefix() -> String {
     format!("{DOCUMENT}ipv4_prefixes = [\"10.0.1.32/28\"]\nport_range = [5000, 5001]\n")

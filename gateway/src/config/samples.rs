@@ -118,6 +118,10 @@ fn the_lambda_bridge_sample_has_one_managed_interface_and_a_way_out() {
     assert_eq!(snapshot.route(bridge.subnet, ip("10.0.1.50")), Some(RouteTarget::Local));
     let database = snapshot.eni_at(bridge.vpc, ip("10.0.1.50")).expect("declared");
     assert_eq!(snapshot.port_role("db0"), Some(PortRole::Eni(database)));
+    for eni in [bridge.eni, database] {
+        assert_eq!(snapshot.flow_logs_of(eni).len(), 1);
+    }
+    assert!(snapshot.flow_logs_of(nat).is_empty());
 }
 
 #[test]

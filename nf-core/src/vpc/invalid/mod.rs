@@ -3,6 +3,7 @@
 
 mod attachment;
 mod code;
+mod flow_log;
 mod prefix;
 mod prefix_list;
 mod security_group;
@@ -17,6 +18,7 @@ use crate::vpc::id::{EniId, PublicIpv4PoolId, ResourceId, SubnetId, VpcId};
 use crate::vpc::path::Path;
 
 pub use attachment::InvalidAttachment;
+pub use flow_log::InvalidFlowLog;
 pub use prefix::InvalidPrefix;
 pub use prefix_list::InvalidPrefixList;
 pub use security_group::InvalidSecurityGroup;
@@ -530,6 +532,10 @@ pub enum InvalidKind {
         /// The first.
         other: Path,
     },
+
+    /// A flow log.
+    #[error(transparent)]
+    FlowLog(#[from] InvalidFlowLog),
 }
 
 impl InvalidKind {

@@ -2,6 +2,7 @@
 //! code, and what the look-ups of a good one say.
 
 mod attachment;
+mod flow_log;
 mod function;
 mod interface;
 mod lookup;
