@@ -1,11 +1,13 @@
 //! A document that actions are being applied to, and what it says at each step.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use nf_core::id::Generation;
-use nf_core::vpc::Snapshot;
 use nf_core::vpc::document::Document;
+use nf_core::vpc::id::EniId;
+use nf_core::vpc::{Owner, Snapshot};
 
 use super::{IdSource, Refusal};
 
@@ -88,10 +90,48 @@ impl Draft {
     ) -> Result<T, Refusal> {
         let Self { document, snapshot, ids, .. } = self;
         let done = change(&mut Edit { document, before: snapshot, ids })?;
-        let snapshot = Snapshot::build(self.generation, &self.document)
-            .map_err(|invalid| Refusal::of_document(&invalid))?;
-        self.snapshot = Arc::new(snapshot);
+        let mut after = self.build()?;
+        if keep_addresses(&mut self.document, &self.snapshot, &after) {
+            after = self.build()?;
+        }
+        self.snapshot = Arc::new(after);
         self.changed = true;
         Ok(done)
     }
+
+    fn build(&self) -> Result<Snapshot, Refusal> {
+        Snapshot::build(self.generation, &self.document)
+            .map_err(|invalid| Refusal::of_document(&invalid))
+    }
+}
+
+/// Writes down the primary addresses of managed interfaces that the document leaves to the gateway,
+/// where they would be others now because something else has come or gone: at EC2 an interface keeps
+/// its addresses. Whether there were any.
+fn keep_addresses(document: &mut Document, before: &Snapshot, after: &Snapshot) -> bool {
+    let had: HashMap<&EniId, Ipv4Addr> = before
+        .enis()
+        .filter(|(_, eni)| eni.is_requester_managed())
+        .filter_map(|(_, eni)| Some((&eni.id, *eni.private_ips.first()?)))
+        .collect();
+    let mut any = false;
+    for (_, eni) in after.enis() {
+        let kept = had.get(&eni.id).copied().filter(|it| eni.private_ips.first() != Some(it));
+        let Some(kept) = kept else { continue };
+        let said = match eni.owner {
+            Owner::Instance => continue,
+            Owner::NatGateway(ix) => &mut document.nat_gateway[ix.0 as usize].private_ip_address,
+            Owner::Bridge(ix) => &mut document.lambda_bridge[ix.0 as usize].private_ip_address,
+            Owner::LoadBalancer(ix) => {
+                let subnet = &after.subnet(eni.subnet).id;
+                let mut nodes = document.load_balancer[ix.0 as usize].subnet_mapping.iter_mut();
+                let Some(node) = nodes.find(|node| node.subnet_id == *subnet) else { continue };
+                &mut node.private_ipv4_address
+            }
+        };
+        // What somebody has written is not what changed it.
+        any |= said.is_none();
+        said.get_or_insert(kept);
+    }
+    any
 }

@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Action, Change, Draft, Query, Refusal, View, address, instance, network_interface, prefix_list,
-    route_table, security_group, subnet, tags, vpc,
+    Action, Change, Draft, Query, Refusal, View, address, instance, internet_gateway,
+    network_interface, prefix_list, route_table, security_group, subnet, tags, vpc,
 };
 
 /// An action that there is.
@@ -41,6 +41,11 @@ const ALL: &[(&str, Known)] = &[
     change::<instance::StartInstances>(),
     change::<instance::StopInstances>(),
     change::<instance::TerminateInstances>(),
+    change::<internet_gateway::AttachInternetGateway>(),
+    change::<internet_gateway::CreateInternetGateway>(),
+    change::<internet_gateway::DeleteInternetGateway>(),
+    query::<internet_gateway::DescribeInternetGateways>(),
+    change::<internet_gateway::DetachInternetGateway>(),
     change::<network_interface::AssignIpv6Addresses>(),
     change::<network_interface::AssignPrivateIpAddresses>(),
     change::<network_interface::AttachNetworkInterface>(),

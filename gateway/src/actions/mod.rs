@@ -23,6 +23,7 @@ pub mod address;
 mod draft;
 mod ids;
 pub mod instance;
+pub mod internet_gateway;
 mod list;
 pub mod network_interface;
 mod perform;

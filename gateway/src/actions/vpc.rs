@@ -154,7 +154,7 @@ fn describe(vpc: &Vpc) -> VpcDescription {
 /// What keeps a VPC from being deleted, if anything does.
 fn user_of(document: &Document, id: &VpcId) -> Option<String> {
     let subnets = document.subnet.iter().filter(|it| it.vpc_id == *id);
-    let gateways = document.internet_gateway.iter().filter(|it| it.vpc_id == *id);
+    let gateways = document.internet_gateway.iter().filter(|it| it.vpc_id.as_ref() == Some(id));
     let tables = document.route_table.iter().filter(|it| it.vpc_id == *id && !it.main);
     let groups = document.security_group.iter();
     let groups = groups.filter(|it| it.vpc_id == *id && it.group_name != "default");

@@ -284,11 +284,7 @@ fn attachment(
 
 /// Whether an interface has somebody to carry packets for. A stopped instance keeps its interfaces;
 /// a port that is not there has nobody behind it.
-pub(in crate::actions) fn is_served(
-    view: &View<'_>,
-    eni: &Eni,
-    declared: Option<&Declared>,
-) -> bool {
+fn is_served(view: &View<'_>, eni: &Eni, declared: Option<&Declared>) -> bool {
     let is_there =
         |port: &Option<Box<str>>| port.as_ref().is_some_and(|name| view.present.contains(name));
     match (declared, &eni.attachment) {

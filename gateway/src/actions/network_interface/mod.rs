@@ -44,7 +44,7 @@ pub use private_addresses::{
 
 pub(super) use attachment::{At, attach};
 pub(super) use create::{PublicIp, delete, make};
-pub(super) use describe::{association_id, describe, is_served, placed};
+pub(super) use describe::{association_id, describe, placed};
 
 /// Where in the document a network interface stands that its owner may change.
 pub(super) fn own_interface(edit: &Edit<'_>, id: &str) -> Result<usize, Refusal> {

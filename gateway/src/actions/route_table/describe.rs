@@ -5,7 +5,7 @@ use nf_core::vpc::document::{Route, RouteTable, Vpc};
 use serde::{Deserialize, Serialize};
 
 use super::association::{AssociationState, of_main, of_subnet};
-use crate::actions::network_interface::{is_served, placed};
+use crate::actions::network_interface::placed;
 use crate::actions::resource::chosen;
 use crate::actions::{Action, Query, Refusal, View};
 
@@ -127,24 +127,25 @@ fn local_routes(vpc: &Vpc) -> impl Iterator<Item = RouteDescription> {
 
 fn describe_route(view: &View<'_>, route: &Route) -> RouteDescription {
     let document = view.document;
-    let gateway = route
-        .gateway_id
-        .as_ref()
-        .map(|id| document.internet_gateway.iter().any(|it| it.internet_gateway_id == *id));
+    let gateway = route.gateway_id.as_ref().map(|id| {
+        let gateway = document.internet_gateway.iter().find(|it| it.internet_gateway_id == *id);
+        gateway.is_some_and(|it| it.vpc_id.is_some())
+    });
     let nat_gateway = route
         .nat_gateway_id
         .as_ref()
         .map(|id| document.nat_gateway.iter().any(|it| it.nat_gateway_id == *id));
-    let interface = route.network_interface_id.as_ref().map(|id| {
+    let interface = route.network_interface_id.as_ref().and_then(|id| {
         let mut interfaces = document.network_interface.iter().enumerate();
         interfaces.find(|(_, it)| it.network_interface_id == *id)
     });
-    let attachment = interface.flatten().and_then(|(_, it)| it.attachment.as_ref());
+    let attachment = interface.and_then(|(_, it)| it.attachment.as_ref());
     // EC2: "The blackhole state indicates that the route's target isn't available (for example, the
-    // specified gateway isn't attached to the VPC, the specified NAT instance has been terminated)".
+    // specified gateway isn't attached to the VPC, the specified NAT instance has been terminated,
+    // and so on)."
     let is_active = gateway
         .or(nat_gateway)
-        .unwrap_or_else(|| interface.flatten().is_some_and(|(place, _)| is_reached(view, place)));
+        .unwrap_or_else(|| interface.is_some_and(|(place, _)| is_reached(view, place)));
     RouteDescription {
         destination_cidr_block: route.destination_cidr_block,
         destination_ipv6_cidr_block: route.destination_ipv6_cidr_block,
@@ -157,12 +158,13 @@ fn describe_route(view: &View<'_>, route: &Route) -> RouteDescription {
     }
 }
 
-/// Whether packets reach the interface at a place in the document: where it is attached, or on its
+/// Whether packets reach the interface at a place in the document: through its port, or on its
 /// subnet's segment.
 fn is_reached(view: &View<'_>, place: usize) -> bool {
     let eni = view.snapshot.eni(placed(place));
-    is_served(view, eni, view.document.network_interface.get(place))
-        || (eni.attachment.is_none() && view.snapshot.subnet(eni.subnet).port.is_some())
+    let segment = view.snapshot.subnet(eni.subnet).port.as_ref();
+    let port = eni.port.as_ref().or(segment.filter(|_| eni.attachment.is_none()));
+    port.is_some_and(|port| view.present.contains(port))
 }
 
 fn associations(view: &View<'_>, table: &RouteTable) -> Vec<RouteTableAssociation> {

@@ -3,6 +3,7 @@
 
 mod address;
 mod instance;
+mod internet_gateway;
 mod network_interface;
 mod prefix_list;
 mod reading;

@@ -683,3 +683,26 @@ fn several_actions_are_one_change_or_none() {
         "each sees what those before it have made"
     );
 }
+
+#[test]
+fn a_managed_interface_keeps_the_address_that_was_chosen_for_it() {
+    let private = "nat_gateway = [{ nat_gateway_id = \"nat-b\", subnet_id = \"subnet-tiny\", \
+                   connectivity_type = \"private\" }, {";
+    let low = "[[network_interface]]\nnetwork_interface_id = \"eni-low\"\n\
+               subnet_id = \"subnet-tiny\"\nprivate_ip_address = \"10.0.2.4\"\n";
+    let mut bench = Bench::of(&format!("{}{low}", DOCUMENT.replace("nat_gateway = [{", private)));
+    let managed = |bench: &mut Bench| {
+        let all = bench.act("DescribeNetworkInterfaces", json!({}));
+        let all = all["network_interfaces"].as_array().unwrap().clone();
+        let of_b = |it: &Value| it["description"] == "Interface for NAT Gateway nat-b";
+        all.into_iter().find(of_b).unwrap()["private_ip_address"].clone()
+    };
+    assert_eq!(managed(&mut bench), "10.0.2.5");
+    let its_own = json!({ "subnet_id": "subnet-tiny", "private_ip_address": "10.0.2.5" });
+    assert_eq!(bench.refused("CreateNetworkInterface", its_own), "InvalidIPAddress.InUse");
+    bench.act("DeleteNetworkInterface", json!({ "network_interface_id": "eni-low" }));
+    assert_eq!(managed(&mut bench), "10.0.2.5");
+    assert_eq!(bench.document.nat_gateway[0].private_ip_address, "10.0.2.5".parse().ok());
+    let next = bench.act("CreateNetworkInterface", json!({ "subnet_id": "subnet-tiny" }));
+    assert_eq!(next["network_interface"]["private_ip_address"], "10.0.2.4");
+}

@@ -202,8 +202,9 @@ pub struct Route {
 pub struct InternetGateway {
     /// `igw-…`
     pub internet_gateway_id: InternetGatewayId,
-    /// The VPC it is attached to.
-    pub vpc_id: VpcId,
+    /// The VPC it is attached to. Left out: none, and routes to it are blackholes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vpc_id: Option<VpcId>,
     /// The uplink behind it.
     pub uplink_id: UplinkId,
 }
