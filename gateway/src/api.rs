@@ -8,17 +8,21 @@
 //! | `GET /v1/environments` | environments |
 //! | `POST /v1/environments` | attaches one, see [`types::AttachRequest`]; 201 |
 //! | `DELETE /v1/environments/{id}` | detaches one; 204 |
+//! | `POST /v1/actions/{action}` | one of EC2's actions, see [`crate::actions`] |
+//! | `POST /v1/actions` | several as one change, see [`types::Transaction`] |
 //!
-//! Every error has a body, see [`types::ErrorBody`].
+//! Every error has a body, see [`types::ErrorBody`]. `docs/api.md` has all actions.
 //!
 //! | file | idea |
 //! | --- | --- |
 //! | `types` | what goes over the socket |
 //! | `socket` | the socket itself: stale ones, modes |
 //! | `status`, `flows` | the two answers that take some making |
+//! | `action` | actions on the resource document |
 //! | `error` | errors as answers |
 //! | `client` | the other side |
 
+mod action;
 pub mod client;
 mod error;
 mod flows;
@@ -31,7 +35,7 @@ use std::sync::Arc;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, Uri};
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use nf_core::vpc::id::BridgeId;
 use nlb::Nlb;
@@ -51,6 +55,8 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/targets", get(get_targets))
         .route("/v1/environments", get(list_environments).post(attach_environment))
         .route("/v1/environments/{id}", delete(detach_environment))
+        .route("/v1/actions", post(action::several))
+        .route("/v1/actions/{action}", post(action::one))
         .fallback(async |uri: Uri| Error::no_such_path(uri.path()))
         .method_not_allowed_fallback(async || Error::method_not_allowed())
         .with_state(shared)

@@ -4,14 +4,24 @@
 //! | --- | --- |
 //! | `check` | both configuration files, without running anything |
 //! | `status`, `flows`, `targets`, `environment` | listings and orders, through the API |
+//! | `network_interface`, `address`, `security_group`, `prefix_list`, `route`, `subnet`, `instance` | resources of the document, through the API's actions |
+//! | `action` | any action, as JSON |
 //! | `uninstall` | removing what a stopped gateway left |
 //! | `output` | tables, JSON, and a reader that closes its end |
 
+mod action;
+mod address;
 mod check;
 mod environment;
 mod flows;
+mod instance;
+mod network_interface;
 mod output;
+mod prefix_list;
+mod route;
+mod security_group;
 mod status;
+mod subnet;
 mod targets;
 mod uninstall;
 
@@ -21,8 +31,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
 
+use crate::actions::tags::{Tag, TagSpecification};
+use crate::actions::{Action, Request};
 use crate::api::client::{self, Client};
+use crate::api::types::Transaction;
 use crate::config::node::Loaded;
 use crate::config::{Diagnostic, Flags, NodeConfig};
 use crate::{demo, run};
@@ -97,7 +111,7 @@ Examples:
 Examples:
   halfspace status
   halfspace status --json | jq .flows.current")]
-    Status(Listing),
+    Status(Ask),
 
     /// List the flows of the running gateway
     #[command(after_help = "\
@@ -115,11 +129,52 @@ Examples:
 Examples:
   halfspace targets
   halfspace targets --json | jq '.targets[] | select(.state == \"unhealthy\")'")]
-    Targets(Listing),
+    Targets(Ask),
 
     /// Attach and detach execution environments
     #[command(subcommand, name = "env")]
     Environment(environment::Environment),
+
+    /// Network interfaces: make, attach, move, change, list them
+    #[command(subcommand, name = "eni")]
+    Interface(network_interface::Interface),
+
+    /// Elastic IP addresses: allocate, associate, release, list them
+    #[command(subcommand, name = "eip")]
+    Address(address::Address),
+
+    /// Security groups: make them, change their rules, list them
+    #[command(subcommand, name = "sg")]
+    SecurityGroup(security_group::SecurityGroup),
+
+    /// Prefix lists: make, change, list them
+    #[command(subcommand)]
+    PrefixList(prefix_list::PrefixList),
+
+    /// Routes and route tables: make, change, list them
+    #[command(subcommand)]
+    Route(route::Route),
+
+    /// Subnets: make, change, list them
+    #[command(subcommand)]
+    Subnet(subnet::Subnet),
+
+    /// Instances: make known, stop, start, terminate, list them
+    #[command(subcommand)]
+    Instance(instance::Instance),
+
+    /// Have any action of the API carried out
+    #[command(after_help = "\
+Actions, their parameters and answers are EC2's, in snake_case; docs/api.md lists them. Several
+actions as one change are a list of {\"action\": NAME, \"parameters\": {...}} under `actions`,
+without a name.
+
+Examples:
+  halfspace action DescribeVpcs
+  halfspace action CreateVpc '{\"cidr_block\": \"10.1.0.0/16\"}'
+  halfspace action DeleteSubnet '{\"subnet_id\": \"subnet-a\", \"dry_run\": true}'
+  halfspace action --transaction < changes.json")]
+    Action(action::Action),
 
     /// Remove from the kernel what a stopped gateway left there
     #[command(after_help = "\
@@ -191,15 +246,60 @@ impl Gateway {
     }
 }
 
-/// A listing without more to choose.
+/// Whom to ask, and how to print the answer.
 #[derive(Args, Debug)]
-struct Listing {
+struct Ask {
     #[command(flatten)]
     gateway: Gateway,
 
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+impl Ask {
+    /// Has an action carried out, and prints what it answers.
+    async fn act<A: Action>(
+        &self,
+        action: &A,
+        print: impl FnOnce(&A::Answer) -> io::Result<()>,
+    ) -> Result<(), Error> {
+        let answer = self.gateway.connect().await?.act(action).await?;
+        self.print(&answer, print)
+    }
+
+    /// Has several actions carried out as one change, and prints what they answer.
+    async fn transact(
+        &self,
+        actions: Vec<Request>,
+        print: impl FnOnce() -> io::Result<()>,
+    ) -> Result<(), Error> {
+        let transaction = Transaction { actions, dry_run: false };
+        let answers = self.gateway.connect().await?.transact(&transaction).await?;
+        self.print(&answers, |_| print())
+    }
+
+    fn print<T: Serialize>(
+        &self,
+        answer: &T,
+        print: impl FnOnce(&T) -> io::Result<()>,
+    ) -> Result<(), Error> {
+        Ok(if self.json { output::json(answer)? } else { print(answer)? })
+    }
+}
+
+/// A label on the command line, `key=value`.
+fn tag(text: &str) -> Result<Tag, String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
+    Ok(Tag { key: key.to_owned(), value: value.to_owned() })
+}
+
+/// Labels for what is made.
+fn tag_specifications(resource_type: &str, tags: &[Tag]) -> Vec<TagSpecification> {
+    if tags.is_empty() {
+        return Vec::new();
+    }
+    vec![TagSpecification { resource_type: resource_type.to_owned(), tags: tags.to_vec() }]
 }
 
 /// Why a command failed.
@@ -215,6 +315,12 @@ enum Error {
     Uninstall(#[from] uninstall::Error),
     #[error(transparent)]
     Demo(#[from] demo::Failed),
+    #[error("{0} is attached to nothing")]
+    NotAttached(String),
+    #[error("{0} is associated with nothing")]
+    NotAssociated(String),
+    #[error("this is not the JSON it should be: {0}")]
+    Json(serde_json::Error),
     #[error("cannot print: {0}")]
     Output(#[from] io::Error),
 }
@@ -226,7 +332,10 @@ impl Error {
             Self::Client(client::Error::Unreachable { .. } | client::Error::NoAnswer { .. }) => {
                 Exit::Unreachable
             }
-            Self::Client(client::Error::Refused { .. }) => Exit::Refused,
+            Self::Client(client::Error::Refused { .. })
+            | Self::NotAttached(_)
+            | Self::NotAssociated(_) => Exit::Refused,
+            Self::Json(_) => Exit::Usage,
             Self::Run(_)
             | Self::Client(_)
             | Self::Uninstall(_)
@@ -274,10 +383,18 @@ fn execute(command: Command) -> Result<(), Error> {
         Command::Run(node) => Ok(run::run(node.load()?)?),
         Command::Check(check) => check.execute(),
         Command::Uninstall(node) => uninstall::execute(&node.load()?.config),
-        Command::Status(listing) => ask(status::execute(&listing)),
+        Command::Status(how) => ask(status::execute(&how)),
         Command::Flows(flows) => ask(flows.execute()),
-        Command::Targets(listing) => ask(targets::execute(&listing)),
+        Command::Targets(how) => ask(targets::execute(&how)),
         Command::Environment(environment) => ask(environment.execute()),
+        Command::Interface(interface) => ask(interface.execute()),
+        Command::Address(address) => ask(address.execute()),
+        Command::SecurityGroup(group) => ask(group.execute()),
+        Command::PrefixList(list) => ask(list.execute()),
+        Command::Route(route) => ask(route.execute()),
+        Command::Subnet(subnet) => ask(subnet.execute()),
+        Command::Instance(instance) => ask(instance.execute()),
+        Command::Action(action) => ask(action.execute()),
         Command::Demo(arguments) => Ok(demo::run(&arguments)?),
     }
 }

@@ -11,20 +11,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
+use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use crate::actions::{IdSource, Refusal, Request, View};
 use crate::config::NodeConfig;
 use crate::environments::{self, Environments};
 use crate::flow_logs::{FlowLogs, since_1970};
 use crate::functions;
 use crate::links::Watch;
 use crate::ports::Ports;
-use crate::resources::Resources;
+use crate::resources::{Order, Resources};
 use crate::worker;
 
 /// Interfaces come and go by the hundred. What happens within this time is dealt with at once.
 const LINKS_PAUSE: Duration = Duration::from_millis(20);
+
+/// Orders that wait for their turn. Who comes later waits to be let in.
+const ORDERS: usize = 64;
 
 /// What API, metrics and the follower share.
 pub struct Shared {
@@ -38,8 +44,21 @@ pub struct Shared {
     pub facts: Facts,
     /// What the follower last saw.
     pub report: ArcSwap<Report>,
+    orders: mpsc::Sender<Waiting>,
     ready: AtomicBool,
 }
+
+/// Actions that are to change the document, and who waits for what they answer.
+#[derive(Debug)]
+struct Waiting {
+    requests: Vec<Request>,
+    dry_run: bool,
+    answer: oneshot::Sender<Result<Vec<Value>, Refusal>>,
+}
+
+/// The end of the queue of orders that the follower takes them from.
+#[derive(Debug)]
+pub struct Orders(mpsc::Receiver<Waiting>);
 
 /// What stays the same as long as the process runs.
 #[derive(Clone, Debug)]
@@ -64,7 +83,7 @@ pub struct Report {
 }
 
 impl Shared {
-    /// Everything, not yet ready.
+    /// Everything, not yet ready, and what the follower takes orders from.
     #[must_use]
     pub fn new(
         worker: worker::Handle,
@@ -72,10 +91,28 @@ impl Shared {
         functions: functions::Names,
         facts: Facts,
         report: Report,
-    ) -> Self {
+    ) -> (Self, Orders) {
         let report = ArcSwap::from_pointee(report);
         let ready = AtomicBool::new(false);
-        Self { worker, environments, functions, facts, report, ready }
+        let (orders, waiting) = mpsc::channel(ORDERS);
+        let shared = Self { worker, environments, functions, facts, report, orders, ready };
+        (shared, Orders(waiting))
+    }
+
+    /// Has actions carried out as one change of the document. It is in force when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`worker::Stopped`]. The inner one: the actions are refused, and nothing has changed.
+    pub async fn change(
+        &self,
+        requests: Vec<Request>,
+        dry_run: bool,
+    ) -> Result<Result<Vec<Value>, Refusal>, worker::Stopped> {
+        let (answer, answered) = oneshot::channel();
+        let waiting = Waiting { requests, dry_run, answer };
+        self.orders.send(waiting).await.map_err(|_| worker::Stopped)?;
+        answered.await.map_err(|_| worker::Stopped)
     }
 
     /// Why the gateway is not ready for traffic, if it is not: a wanted port that exists cannot be
@@ -103,12 +140,26 @@ impl Shared {
     }
 }
 
+impl Report {
+    /// What there is to tell about the resources.
+    pub fn tell<T>(&self, tell: impl FnOnce(&View<'_>) -> T) -> T {
+        let present = self.ports.attached().map(|port| port.link.name.clone()).collect();
+        tell(&View {
+            document: self.resources.document(),
+            snapshot: self.resources.in_force(),
+            present: &present,
+        })
+    }
+}
+
 /// Makes the gateway follow its resource document and the interfaces.
 pub struct Follower {
     shared: Arc<Shared>,
     config: Arc<NodeConfig>,
     watch: Watch,
     hang_up: Signal,
+    orders: Orders,
+    ids: IdSource,
     current: Report,
     ready: bool,
 }
@@ -118,6 +169,7 @@ enum Woken {
     Beat,
     HangUp,
     Links,
+    Order(Waiting),
 }
 
 impl Follower {
@@ -130,10 +182,12 @@ impl Follower {
         shared: Arc<Shared>,
         config: Arc<NodeConfig>,
         watch: Watch,
+        orders: Orders,
+        ids: IdSource,
     ) -> std::io::Result<Self> {
         let hang_up = signal(SignalKind::hangup())?;
         let current = Report::clone(&shared.report.load());
-        Ok(Self { shared, config, watch, hang_up, current, ready: false })
+        Ok(Self { shared, config, watch, hang_up, orders, ids, current, ready: false })
     }
 
     /// Follows until the worker stops.
@@ -147,8 +201,13 @@ impl Follower {
                 // Without a signal stream any more, the beat alone has to do.
                 Some(()) = self.hang_up.recv() => Woken::HangUp,
                 woken = links_changed(&mut self.watch) => woken,
+                Some(waiting) = self.orders.0.recv() => Woken::Order(waiting),
             };
-            if let Err(stopped) = self.follow(&woken).await {
+            let followed = match woken {
+                Woken::Order(waiting) => self.carry_out(waiting).await,
+                woken => self.follow(&woken).await,
+            };
+            if let Err(stopped) = followed {
                 return stopped;
             }
         }
@@ -176,6 +235,36 @@ impl Follower {
         Ok(())
     }
 
+    /// Carries out an order. Nothing else happens meanwhile, and whoever ordered is told when
+    /// packets go by it.
+    async fn carry_out(&mut self, waiting: Waiting) -> Result<(), worker::Stopped> {
+        let Waiting { requests, dry_run, answer } = waiting;
+        // A port may have been made a moment ago, for the very instance that is made now.
+        if let Err(error) = self.watch.catch_up().await {
+            tracing::error!(%error, "cannot follow changes of interfaces");
+        }
+        let present = self.watch.links().names().cloned().collect();
+        // Each order has a part of the source to itself.
+        let ids = self.ids.split();
+        let names: Vec<_> = requests.iter().map(|it| it.action.clone()).collect();
+        let order = Order { requests, dry_run, present, ids };
+        let (answers, is_new) = self.current.resources.change(order).await;
+        if is_new {
+            self.apply_snapshot().await?;
+            self.follow_ports().await?;
+        }
+        self.publish();
+        match &answers {
+            Ok(_) => tracing::info!(actions = ?names, "carried out"),
+            Err(refusal) => {
+                tracing::info!(actions = ?names, code = refusal.code, %refusal, "refused")
+            }
+        }
+        // They may have stopped waiting; it is done all the same.
+        let _ = answer.send(answers);
+        if is_new { self.follow_environments().await } else { Ok(()) }
+    }
+
     fn publish(&self) {
         self.shared.report.store(Arc::new(self.current.clone()));
     }
@@ -197,6 +286,11 @@ impl Follower {
     }
 
     async fn follow_links(&mut self) -> Result<(), worker::Stopped> {
+        self.follow_ports().await?;
+        self.follow_environments().await
+    }
+
+    async fn follow_ports(&mut self) -> Result<(), worker::Stopped> {
         let links = self.watch.links();
         let snapshot = self.current.resources.in_force();
         let plan = self.current.ports.plan(snapshot, links);
@@ -207,6 +301,11 @@ impl Follower {
         };
         self.current.ports.take_over(outcome);
         self.current.ports.observe(links);
+        Ok(())
+    }
+
+    async fn follow_environments(&self) -> Result<(), worker::Stopped> {
+        let (links, snapshot) = (self.watch.links(), self.current.resources.in_force());
         match self.shared.environments.follow(&self.shared.worker, links, snapshot).await {
             Err(environments::Error::Stopped(stopped)) => Err(stopped),
             // Whatever is wrong with one of them has been logged.

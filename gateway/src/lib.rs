@@ -13,11 +13,13 @@
 //! | `environments` | attached and detached at run time |
 //! | `flow_logs` | records of flows, from the worker to files |
 //! | `functions` | NAT gateway, load balancer, bridge |
+//! | `actions` | what can be asked of it: EC2's actions on the resource document |
 //! | `api`, `metrics` | what the gateway tells of itself |
 //! | `config` | both configuration files |
 //! | `privileges`, `logging` | the process itself |
 //! | `demo` | all of it at work, in network namespaces of its own |
 
+pub mod actions;
 pub mod api;
 pub mod cli;
 pub mod config;

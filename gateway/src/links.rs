@@ -80,6 +80,11 @@ impl Links {
         self.by_id.get(&id)
     }
 
+    /// The names of all interfaces.
+    pub fn names(&self) -> impl Iterator<Item = &Box<str>> {
+        self.by_name.keys()
+    }
+
     /// Interfaces in the table.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -184,6 +189,20 @@ impl Watch {
             Ok(result) => result,
             // It only looked readable.
             Err(_would_block) => Ok(()),
+        }
+    }
+
+    /// Takes the events that are there into the table, without waiting for any.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::changed`].
+    pub async fn catch_up(&mut self) -> io::Result<()> {
+        let links = &mut self.links;
+        match netlink::receive(self.events.get_ref(), |event| links.apply(event)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => self.refresh().await,
+            received => received,
         }
     }
 

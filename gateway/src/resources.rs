@@ -1,23 +1,36 @@
-//! The desired state on its way from the resource document to the engine.
+//! The desired state on its way from the resource document to the engine, and back.
 //!
 //! The whole document is read on a fixed beat, changed or not: the work is always the same, and a
 //! change can neither be missed nor come as a surprise to code that seldom runs. Only when what it
 //! says differs from the state in force does a new generation begin.
+//!
+//! An order of the API is a change of the document: it is read as on the beat, changed, checked and
+//! written back before anything else sees it. What the file says is what is in force, whoever wrote
+//! it last.
+
+mod order;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nf_core::id::Generation;
-use nf_core::vpc::Snapshot;
+use nf_core::vpc::{Document, Snapshot};
+use serde_json::Value;
 
-use crate::config::{Diagnostic, ResourceFile};
+use crate::actions::Refusal;
+use crate::config::{Diagnostic, ResourceFile, Store};
+
+pub use order::Order;
+use order::{Attempt, attempt};
 
 /// A document that is valid.
 #[derive(Debug)]
 pub struct Valid {
+    /// The document.
+    pub document: Document,
     /// What it says.
-    pub snapshot: Snapshot,
+    pub snapshot: Arc<Snapshot>,
     /// What it allows but hardly means.
     pub warnings: Vec<Diagnostic>,
 }
@@ -28,16 +41,24 @@ pub struct Valid {
 ///
 /// Everything that is wrong with it.
 pub fn read(file: &Path, generation: Generation) -> Result<Valid, Vec<Diagnostic>> {
-    let document = ResourceFile::read(file)?;
-    let snapshot = document.snapshot(generation)?;
-    let warnings = document.warnings(&snapshot);
-    Ok(Valid { snapshot, warnings })
+    let file = ResourceFile::read(file)?;
+    let snapshot = Arc::new(file.snapshot(generation)?);
+    Ok(Valid::of(file, snapshot))
+}
+
+impl Valid {
+    /// What a file says, `snapshot`.
+    fn of(file: ResourceFile, snapshot: Arc<Snapshot>) -> Self {
+        let warnings = file.warnings(&snapshot);
+        Self { document: file.into_document(), snapshot, warnings }
+    }
 }
 
 /// The document and the state in force.
 #[derive(Clone, Debug)]
 pub struct Resources {
-    file: PathBuf,
+    store: Store,
+    document: Arc<Document>,
     in_force: Arc<Snapshot>,
     warnings: Vec<Diagnostic>,
     /// What is wrong with the document as it was last read.
@@ -50,10 +71,11 @@ pub struct Resources {
 impl Resources {
     /// The state that a first reading of `file` brought.
     #[must_use]
-    pub fn new(file: PathBuf, Valid { snapshot, warnings }: Valid) -> Self {
+    pub fn new(file: PathBuf, Valid { document, snapshot, warnings }: Valid) -> Self {
         let this = Self {
-            file,
-            in_force: Arc::new(snapshot),
+            store: Store::new(file),
+            document: Arc::new(document),
+            in_force: snapshot,
             warnings,
             errors: Vec::new(),
             valid_reads: 1,
@@ -68,7 +90,7 @@ impl Resources {
     /// to be given. An invalid document changes nothing; it is logged when it first is so, and
     /// whenever what is wrong with it changes.
     pub async fn reload(&mut self) -> bool {
-        let (file, generation) = (self.file.clone(), self.in_force.generation().next());
+        let (file, generation) = (self.file().to_owned(), self.in_force.generation().next());
         let reading = tokio::task::spawn_blocking(move || read(&file, generation)).await;
         match reading {
             Ok(Ok(valid)) => self.take_over(valid),
@@ -84,18 +106,41 @@ impl Resources {
         }
     }
 
-    fn take_over(&mut self, Valid { snapshot, warnings }: Valid) -> bool {
+    /// Carries out an order. Returns what its actions answer, and whether a new state is in force
+    /// now, as for [`Self::reload`]. An order that is refused has changed nothing.
+    pub async fn change(&mut self, order: Order) -> (Result<Vec<Value>, Refusal>, bool) {
+        let (store, document, in_force) =
+            (self.store.clone(), self.document.clone(), self.in_force.clone());
+        let work = move || attempt(&store, &document, &in_force, &order);
+        match tokio::task::spawn_blocking(work).await {
+            Ok(Attempt { read: Ok(valid), answers }) => (answers, self.take_over(valid)),
+            Ok(Attempt { read: Err(errors), answers }) => {
+                self.refuse(errors);
+                (answers, false)
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot carry out an order");
+                (Err(Refusal::new("InternalError", error.to_string())), false)
+            }
+        }
+    }
+
+    fn take_over(&mut self, Valid { document, snapshot, warnings }: Valid) -> bool {
         self.valid_reads += 1;
         self.last_valid = (Instant::now(), SystemTime::now());
         if !std::mem::take(&mut self.errors).is_empty() {
-            tracing::info!(file = %self.file.display(), "the resource document is valid again");
+            tracing::info!(file = %self.file().display(), "the resource document is valid again");
+        }
+        if document != *self.document {
+            // Perhaps only what no packet depends on, such as tags.
+            self.document = Arc::new(document);
         }
         if snapshot.same_resources(&self.in_force) {
             // The lines may have moved.
             self.warnings = warnings;
             return false;
         }
-        self.in_force = Arc::new(snapshot);
+        self.in_force = snapshot;
         self.warnings = warnings;
         self.log_warnings();
         true
@@ -107,7 +152,7 @@ impl Resources {
             return;
         }
         tracing::error!(
-            file = %self.file.display(), errors = errors.len(),
+            file = %self.file().display(), errors = errors.len(),
             generation = self.in_force.generation().0,
             "the resource document is invalid: the old state stays in force"
         );
@@ -126,7 +171,13 @@ impl Resources {
     /// The document's file.
     #[must_use]
     pub fn file(&self) -> &Path {
-        &self.file
+        self.store.file()
+    }
+
+    /// The document that says the state in force.
+    #[must_use]
+    pub fn document(&self) -> &Document {
+        &self.document
     }
 
     /// The state in force.

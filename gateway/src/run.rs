@@ -18,6 +18,7 @@ use nf_core::id::Generation;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
+use crate::actions::IdSource;
 use crate::api::{self, socket};
 use crate::config::node::{DatapathChoice, Loaded};
 use crate::config::{Diagnostic, NodeConfig};
@@ -115,12 +116,21 @@ pub fn run(Loaded { config, warnings }: Loaded) -> Result<(), Error> {
     let running = worker::Running::start(worker, feed, config.worker_cpu)
         .map_err(Error::system("start the packet worker"))?;
     let datapath = facts.datapath;
-    let shared = Shared::new(running.handle.clone(), environments, functions, facts, report);
+    let (shared, orders) =
+        Shared::new(running.handle.clone(), environments, functions, facts, report);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(Error::system("start the control side"))?;
-    let served = runtime.block_on(serve(Arc::new(shared), config, &socket, metrics));
+    // Never the configured seed: ids that were dealt out before a restart are still in use.
+    let ids = IdSource::new(random_seed().map_err(Error::system("read /dev/urandom"))?);
+    let served = runtime.block_on(async {
+        let watch = Watch::open().map_err(Error::system("follow interfaces"))?;
+        let shared = Arc::new(shared);
+        let follower = Follower::new(shared.clone(), config.clone(), watch, orders, ids)
+            .map_err(Error::system("catch SIGHUP"))?;
+        serve(shared, &config, follower, &socket, metrics).await
+    });
     // Ends every task, and with the last of them the last handle on the worker.
     drop(runtime);
     drop(socket);
@@ -240,15 +250,13 @@ fn bind_metrics(address: SocketAddr) -> Result<TcpListener, Error> {
 /// Serves and follows until a signal, or until the worker stops.
 async fn serve(
     shared: Arc<Shared>,
-    config: Arc<NodeConfig>,
+    config: &NodeConfig,
+    follower: Follower,
     socket: &socket::Socket,
     metrics: TcpListener,
 ) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::system("catch SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::system("catch SIGINT"))?;
-    let watch = Watch::open().map_err(Error::system("follow interfaces"))?;
-    let follower = Follower::new(shared.clone(), config.clone(), watch)
-        .map_err(Error::system("catch SIGHUP"))?;
 
     let listener = socket.listener().map_err(Error::system("serve the API"))?;
     let (stop, mut stopping) = tokio::sync::watch::channel(());

@@ -42,7 +42,24 @@ fn expect(output: &Output, status: i32) -> (String, String) {
 fn help_goes_to_standard_output_and_wrong_usage_to_standard_error() {
     let here = Path::new(".");
     let (stdout, _) = expect(&halfspace(here, &["--help"], &[]), 0);
-    for word in ["run", "check", "status", "flows", "targets", "env", "uninstall", "Exit status"] {
+    for word in [
+        "run",
+        "check",
+        "status",
+        "flows",
+        "targets",
+        "env",
+        "eni",
+        "eip",
+        "sg",
+        "prefix-list",
+        "route",
+        "subnet",
+        "instance",
+        "action",
+        "uninstall",
+        "Exit status",
+    ] {
         assert!(stdout.contains(word), "{word}: {stdout}");
     }
     for command in [
@@ -54,6 +71,51 @@ fn help_goes_to_standard_output_and_wrong_usage_to_standard_error() {
         &["env", "attach"],
         &["env", "detach"],
         &["env", "list"],
+        &["eni", "create"],
+        &["eni", "delete"],
+        &["eni", "attach"],
+        &["eni", "detach"],
+        &["eni", "move"],
+        &["eni", "modify"],
+        &["eni", "assign"],
+        &["eni", "unassign"],
+        &["eni", "list"],
+        &["eni", "show"],
+        &["eip", "allocate"],
+        &["eip", "associate"],
+        &["eip", "disassociate"],
+        &["eip", "release"],
+        &["eip", "list"],
+        &["eip", "pools"],
+        &["sg", "create"],
+        &["sg", "delete"],
+        &["sg", "authorize"],
+        &["sg", "revoke"],
+        &["sg", "list"],
+        &["sg", "show"],
+        &["prefix-list", "create"],
+        &["prefix-list", "modify"],
+        &["prefix-list", "delete"],
+        &["prefix-list", "list"],
+        &["prefix-list", "show"],
+        &["route", "create"],
+        &["route", "replace"],
+        &["route", "delete"],
+        &["route", "list"],
+        &["route", "create-table"],
+        &["route", "delete-table"],
+        &["route", "associate"],
+        &["route", "disassociate"],
+        &["subnet", "create"],
+        &["subnet", "delete"],
+        &["subnet", "modify"],
+        &["subnet", "list"],
+        &["instance", "run"],
+        &["instance", "terminate"],
+        &["instance", "stop"],
+        &["instance", "start"],
+        &["instance", "list"],
+        &["action"],
         &["uninstall"],
     ] {
         let (stdout, _) = expect(&halfspace(here, &[command, &["--help"]].concat(), &[]), 0);
@@ -148,6 +210,9 @@ fn without_a_gateway_every_order_says_which_socket_nobody_answers_on() {
         &["env", "list"],
         &["env", "detach", "vm-1"],
         &["env", "attach", "--bridge", "bridge-a", "--port", "tap0"],
+        &["eni", "list"],
+        &["eni", "detach", "eni-a"],
+        &["action", "DescribeVpcs"],
     ] {
         let variable = [("HALFSPACE_SOCKET", "/nowhere/variable.sock")];
         let (stdout, stderr) = expect(&halfspace(directory.path(), arguments, &variable), 4);

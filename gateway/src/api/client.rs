@@ -12,12 +12,15 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::types::{
-    AttachRequest, Environment, EnvironmentList, ErrorBody, FlowPage, FlowQuery, Status, TargetList,
+    Answers, AttachRequest, Environment, EnvironmentList, ErrorBody, FlowPage, FlowQuery, Status,
+    TargetList, Transaction,
 };
+use crate::actions::Action;
 
 /// How long the daemon may take for one answer. Its worker answers between two batches of packets.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -143,6 +146,38 @@ impl Client {
     pub async fn detach(&mut self, id: &str) -> Result<(), Error> {
         let path = format!("/v1/environments/{}", percent_encoded(id));
         self.send(Method::DELETE, &path, None::<&()>).await.map(drop)
+    }
+
+    /// Has an action carried out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]
+    pub async fn act<A: Action>(&mut self, action: &A) -> Result<A::Answer, Error> {
+        let path = format!("/v1/actions/{}", A::NAME);
+        let body = self.send(Method::POST, &path, Some(action)).await?;
+        Ok(serde_json::from_slice(&body)?)
+    }
+
+    /// Has an action carried out that is named at run time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]
+    pub async fn act_named(&mut self, name: &str, parameters: &Value) -> Result<Value, Error> {
+        let path = format!("/v1/actions/{}", percent_encoded(name));
+        let body = self.send(Method::POST, &path, Some(parameters)).await?;
+        Ok(serde_json::from_slice(&body)?)
+    }
+
+    /// Has several actions carried out as one change.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]
+    pub async fn transact(&mut self, transaction: &Transaction) -> Result<Answers, Error> {
+        let body = self.send(Method::POST, "/v1/actions", Some(transaction)).await?;
+        Ok(serde_json::from_slice(&body)?)
     }
 
     async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, Error> {

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use nf_core::engine::EnvironmentError;
 
 use super::types::{ErrorBody, ErrorDetail};
+use crate::actions::Refusal;
 use crate::environments;
 use crate::worker;
 
@@ -54,6 +55,20 @@ impl From<worker::Stopped> for Error {
             code: "Unavailable",
             message: stopped.to_string(),
         }
+    }
+}
+
+/// EC2 answers all that the caller can do something about with one status; what the gateway cannot
+/// do is another matter.
+impl From<Refusal> for Error {
+    fn from(Refusal { code, message }: Refusal) -> Self {
+        let status = match code {
+            "InternalError" => StatusCode::INTERNAL_SERVER_ERROR,
+            // EC2's own, the only other one that it has.
+            "DryRunOperation" => StatusCode::PRECONDITION_FAILED,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Self { status, code, message }
     }
 }
 

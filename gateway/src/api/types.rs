@@ -6,6 +6,9 @@
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::actions::Request;
 
 /// `GET /v1/status`: how the gateway is doing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -311,6 +314,24 @@ pub struct Target {
     pub active_flows: u64,
     /// Flows it was ever given.
     pub flows_total: u64,
+}
+
+/// Body of `POST /v1/actions`: several actions as one change of the document, all of them or none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Transaction {
+    /// What is to be done, one after the other.
+    pub actions: Vec<Request>,
+    /// Whether only to say if it could be done.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What the actions of a [`Transaction`] answer, in their order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answers {
+    /// One for each.
+    pub answers: Vec<Value>,
 }
 
 /// Body of every answer that is no success.

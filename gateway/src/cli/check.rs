@@ -69,7 +69,7 @@ impl Check {
             Err(error) => return Report::invalid(error.diagnostics().to_vec(), Vec::new()),
         };
         match resources::read(&node.resources, Generation(1)) {
-            Ok(Valid { snapshot, warnings: more }) => {
+            Ok(Valid { snapshot, warnings: more, .. }) => {
                 warnings.extend(more);
                 let resources = Some(Summary::of(&snapshot));
                 Report { valid: true, errors: Vec::new(), warnings, resources }

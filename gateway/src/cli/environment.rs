@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{Error, Gateway, Listing, output};
+use super::{Ask, Error, Gateway, output};
 use crate::api::types::AttachRequest;
 
 /// What is to be done.
@@ -31,7 +31,7 @@ Examples:
 Examples:
   halfspace env list
   halfspace env list --json | jq -r '.environments[].environment_id'")]
-    List(Listing),
+    List(Ask),
 }
 
 #[derive(Args, Debug)]
@@ -74,7 +74,7 @@ impl Environment {
                 output::line(format_args!("detached {id}"))?;
                 Ok(())
             }
-            Self::List(listing) => list(listing).await,
+            Self::List(how) => list(how).await,
         }
     }
 }
@@ -99,9 +99,9 @@ impl Attach {
     }
 }
 
-async fn list(listing: &Listing) -> Result<(), Error> {
-    let list = listing.gateway.connect().await?.environments().await?;
-    if listing.json {
+async fn list(how: &Ask) -> Result<(), Error> {
+    let list = how.gateway.connect().await?.environments().await?;
+    if how.json {
         output::json(&list)?;
         return Ok(());
     }

@@ -1,11 +1,11 @@
 //! `halfspace status`.
 
-use super::{Error, Listing, output};
+use super::{Ask, Error, output};
 use crate::api::types::{FlowLogsStatus, Status, TranslationStatus};
 
-pub(super) async fn execute(listing: &Listing) -> Result<(), Error> {
-    let status = listing.gateway.connect().await?.status().await?;
-    if listing.json {
+pub(super) async fn execute(how: &Ask) -> Result<(), Error> {
+    let status = how.gateway.connect().await?.status().await?;
+    if how.json {
         output::json(&status)?;
     } else {
         print(&status)?;

@@ -1,10 +1,10 @@
 //! `halfspace targets`.
 
-use super::{Error, Listing, output};
+use super::{Ask, Error, output};
 
-pub(super) async fn execute(listing: &Listing) -> Result<(), Error> {
-    let list = listing.gateway.connect().await?.targets().await?;
-    if listing.json {
+pub(super) async fn execute(how: &Ask) -> Result<(), Error> {
+    let list = how.gateway.connect().await?.targets().await?;
+    if how.json {
         output::json(&list)?;
         return Ok(());
     }

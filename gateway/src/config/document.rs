@@ -40,6 +40,18 @@ impl ResourceFile {
         &self.document
     }
 
+    /// The same, for keeps.
+    #[must_use]
+    pub fn into_document(self) -> Document {
+        self.document
+    }
+
+    /// The same file with another text, which says `document`.
+    #[must_use]
+    pub fn changed(&self, text: String, document: Document) -> Self {
+        Self { source: self.source.changed(text), document }
+    }
+
     /// How the file says it.
     #[must_use]
     pub fn text(&self) -> &str {
@@ -64,6 +76,9 @@ impl ResourceFile {
     /// Finds the lines by reading the text a second time: spans are only kept where they are
     /// needed.
     fn locate(&self, invalid: &[Invalid]) -> Vec<Diagnostic> {
+        if invalid.is_empty() {
+            return Vec::new();
+        }
         let (tree, _) = DeTable::parse_recoverable(self.source.text());
         let found = invalid.iter().map(|Invalid { path, kind }| {
             let place = place_of(tree.get_ref(), path);

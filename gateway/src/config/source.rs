@@ -55,6 +55,11 @@ impl Source {
         Self { name: name.to_owned(), text: text.to_owned() }
     }
 
+    /// The same file with another text.
+    pub(super) fn changed(&self, text: String) -> Self {
+        Self { name: self.name.clone(), text }
+    }
+
     pub(super) fn text(&self) -> &str {
         &self.text
     }

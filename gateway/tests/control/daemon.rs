@@ -105,6 +105,11 @@ impl Daemon {
     /// Starts a daemon on [`RESOURCES`], with interfaces `lan0`, `wan0` and `env0` and so on;
     /// `None` if this machine cannot.
     pub fn start(label: &str, environments: usize) -> Option<Self> {
+        Self::start_on(label, environments, RESOURCES)
+    }
+
+    /// The same on another document.
+    pub fn start_on(label: &str, environments: usize, document: &str) -> Option<Self> {
         if !ready(&[Requirement::Root]) {
             return None;
         }
@@ -118,7 +123,7 @@ impl Daemon {
             .collect();
         bed.veths(&pairs).unwrap();
         let mut daemon = Self { process: None, namespace, _others: others, bed };
-        daemon.write_resources(RESOURCES);
+        daemon.write_resources(document);
         daemon.start_again();
         Some(daemon)
     }
@@ -136,10 +141,20 @@ impl Daemon {
         self.directory().join("environments").join(format!("{id}.json"))
     }
 
+    /// The resource document's file.
+    pub fn resources_file(&self) -> PathBuf {
+        self.bed.dir().join("resources.toml")
+    }
+
+    /// What is in it.
+    pub fn resources(&self) -> String {
+        fs::read_to_string(self.resources_file()).unwrap()
+    }
+
     pub fn write_resources(&self, document: &str) {
         let beside = self.bed.dir().join("resources.new");
         fs::write(&beside, document).unwrap();
-        fs::rename(beside, self.bed.dir().join("resources.toml")).unwrap();
+        fs::rename(beside, self.resources_file()).unwrap();
     }
 
     /// Starts the daemon and waits until it is ready.

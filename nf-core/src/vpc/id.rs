@@ -20,11 +20,15 @@ const MAX_SUFFIX: usize = 64;
 const MAX_NAME: usize = 32;
 
 /// What all ids and names have in common.
-pub trait ResourceId: fmt::Display + Clone + Eq + std::hash::Hash {
+pub trait ResourceId:
+    fmt::Display + FromStr<Err = MalformedId> + Clone + Eq + std::hash::Hash
+{
     /// What the thing is called in a message: "VPC", "route table".
     const NOUN: &'static str;
     /// The error code of EC2 or `ELBv2` for an id that names nothing.
     const NOT_FOUND: &'static str;
+    /// The error code for a text that is no such id.
+    const MALFORMED: &'static str;
     /// The error code for a second thing with the same id. EC2 deals out its ids itself and has
     /// no code of its own for it; `ELBv2` has one for names.
     const DUPLICATE: &'static str;
@@ -32,6 +36,15 @@ pub trait ResourceId: fmt::Display + Clone + Eq + std::hash::Hash {
     /// The id as written.
     fn as_str(&self) -> &str;
 }
+
+/// An id that can be dealt out by number, as EC2 deals out its own.
+pub trait DealtId: ResourceId {
+    /// The prefix and 17 hexadecimal digits, which are the lowest 68 bits of `number`.
+    fn dealt(number: u128) -> Self;
+}
+
+/// What 17 hexadecimal digits hold.
+const DEALT_BITS: u128 = (1 << 68) - 1;
 
 /// A text that is not an id or name of the kind it should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,8 +99,8 @@ const fn is_id_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-'
 }
 
-macro_rules! resource_ids {
-    ($($(#[$doc:meta])* $name:ident, $noun:literal, $check:expr, $not_found:literal, $duplicate:literal;)*) => {$(
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident, $noun:literal, $check:expr, $codes:expr;)*) => {$(
         $(#[$doc])*
         ///
         /// Cheap to clone: the text is shared.
@@ -96,8 +109,9 @@ macro_rules! resource_ids {
 
         impl ResourceId for $name {
             const NOUN: &'static str = $noun;
-            const NOT_FOUND: &'static str = $not_found;
-            const DUPLICATE: &'static str = $duplicate;
+            const NOT_FOUND: &'static str = $codes.not_found;
+            const MALFORMED: &'static str = $codes.malformed;
+            const DUPLICATE: &'static str = $codes.duplicate;
 
             fn as_str(&self) -> &str {
                 &self.0
@@ -146,72 +160,97 @@ macro_rules! resource_ids {
     )*};
 }
 
-resource_ids! {
-    /// `vpc-…`
-    VpcId, "VPC", |t, n| check_id(t, n, "vpc-"), "InvalidVpcID.NotFound", "InvalidParameterValue";
-    /// `subnet-…`
-    SubnetId, "subnet", |t, n| check_id(t, n, "subnet-"),
-        "InvalidSubnetID.NotFound", "InvalidParameterValue";
-    /// `rtb-…`
-    RouteTableId, "route table", |t, n| check_id(t, n, "rtb-"),
-        "InvalidRouteTableID.NotFound", "InvalidParameterValue";
-    /// `igw-…`
-    InternetGatewayId, "internet gateway", |t, n| check_id(t, n, "igw-"),
-        "InvalidInternetGatewayID.NotFound", "InvalidParameterValue";
-    /// `uplink-…`, ours: EC2 does not show what is behind an internet gateway.
-    UplinkId, "uplink", |t, n| check_id(t, n, "uplink-"),
-        "InvalidUplinkID.NotFound", "InvalidParameterValue";
-    /// `eipalloc-…`
-    AllocationId, "Elastic IP address", |t, n| check_id(t, n, "eipalloc-"),
-        "InvalidAllocationID.NotFound", "InvalidParameterValue";
-    /// `eni-…`
-    EniId, "network interface", |t, n| check_id(t, n, "eni-"),
-        "InvalidNetworkInterfaceID.NotFound", "InvalidParameterValue";
-    /// `nat-…`
-    NatGatewayId, "NAT gateway", |t, n| check_id(t, n, "nat-"),
-        "InvalidNatGatewayID.NotFound", "InvalidParameterValue";
-    /// `bridge-…`, ours: Lambda does not show its side of a managed interface.
-    BridgeId, "Lambda bridge", |t, n| check_id(t, n, "bridge-"),
-        "InvalidLambdaBridgeID.NotFound", "InvalidParameterValue";
-    /// `i-…`
-    InstanceId, "instance", |t, n| check_id(t, n, "i-"),
-        "InvalidInstanceID.NotFound", "InvalidParameterValue";
-    /// `eni-attach-…`
-    AttachmentId, "attachment", |t, n| check_id(t, n, "eni-attach-"),
-        "InvalidAttachmentID.NotFound", "InvalidParameterValue";
-    /// `sg-…`
-    SecurityGroupId, "security group", |t, n| check_id(t, n, "sg-"),
-        "InvalidGroup.NotFound", "InvalidGroup.Duplicate";
-    /// `pl-…`
-    PrefixListId, "prefix list", |t, n| check_id(t, n, "pl-"),
-        "InvalidPrefixListID.NotFound", "InvalidParameterValue";
-    /// `fl-…`
-    FlowLogId, "flow log", |t, n| check_id(t, n, "fl-"),
-        "InvalidFlowLogId.NotFound", "InvalidParameterValue";
-    /// `ipv4pool-ec2-…`
-    PublicIpv4PoolId, "public IPv4 pool", |t, n| check_id(t, n, "ipv4pool-ec2-"),
-        "InvalidPublicIpv4PoolID.NotFound", "InvalidParameterValue";
-    /// The name of a load balancer.
-    LoadBalancerName, "load balancer", check_name, "LoadBalancerNotFound", "DuplicateLoadBalancerName";
-    /// The name of a target group.
-    TargetGroupName, "target group", check_name, "TargetGroupNotFound", "DuplicateTargetGroupName";
-}
-
-macro_rules! derived_ids {
-    ($($name:ident, $prefix:literal;)*) => {$(
-        impl $name {
-            /// An id in EC2's form, the prefix and 17 hexadecimal digits, from a hash.
-            pub(super) fn from_hash(hash: u64) -> Self {
-                Self(Arc::from(format!(concat!($prefix, "{:017x}"), hash)))
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident, $noun:literal, $prefix:literal, $codes:expr;)*) => {
+        names! {$(
+            $(#[$doc])*
+            $name, $noun, |text, noun| check_id(text, noun, $prefix), $codes;
+        )*}
+        $(
+            impl DealtId for $name {
+                fn dealt(number: u128) -> Self {
+                    Self(Arc::from(format!(concat!($prefix, "{:017x}"), number & DEALT_BITS)))
+                }
             }
-        }
-    )*};
+        )*
+    };
 }
 
-derived_ids! {
-    EniId, "eni-";
-    AttachmentId, "eni-attach-";
-    SecurityGroupId, "sg-";
+/// The error codes of a kind, see [`ResourceId`].
+struct Codes {
+    not_found: &'static str,
+    malformed: &'static str,
+    duplicate: &'static str,
+}
+
+impl Codes {
+    const fn of(not_found: &'static str, malformed: &'static str) -> Self {
+        Self { not_found, malformed, duplicate: "InvalidParameterValue" }
+    }
+
+    const fn with_duplicate(self, duplicate: &'static str) -> Self {
+        Self { duplicate, ..self }
+    }
+}
+
+// EC2 writes both `ID` and `Id`; this is how its list of error codes has each of them.
+ids! {
+    /// `vpc-…`
+    VpcId, "VPC", "vpc-", Codes::of("InvalidVpcID.NotFound", "InvalidVpcID.Malformed");
+    /// `subnet-…`
+    SubnetId, "subnet", "subnet-",
+        Codes::of("InvalidSubnetID.NotFound", "InvalidSubnetID.Malformed");
+    /// `rtb-…`
+    RouteTableId, "route table", "rtb-",
+        Codes::of("InvalidRouteTableID.NotFound", "InvalidRouteTableId.Malformed");
+    /// `igw-…`
+    InternetGatewayId, "internet gateway", "igw-",
+        Codes::of("InvalidInternetGatewayID.NotFound", "InvalidInternetGatewayId.Malformed");
+    /// `uplink-…`, ours: EC2 does not show what is behind an internet gateway.
+    UplinkId, "uplink", "uplink-",
+        Codes::of("InvalidUplinkID.NotFound", "InvalidUplinkID.Malformed");
+    /// `eipalloc-…`
+    AllocationId, "Elastic IP address", "eipalloc-",
+        Codes::of("InvalidAllocationID.NotFound", "InvalidAllocationID.Malformed");
+    /// `eni-…`
+    EniId, "network interface", "eni-",
+        Codes::of("InvalidNetworkInterfaceID.NotFound", "InvalidNetworkInterfaceId.Malformed");
+    /// `nat-…`
+    NatGatewayId, "NAT gateway", "nat-",
+        Codes::of("InvalidNatGatewayID.NotFound", "NatGatewayMalformed");
+    /// `bridge-…`, ours: Lambda does not show its side of a managed interface.
+    BridgeId, "Lambda bridge", "bridge-",
+        Codes::of("InvalidLambdaBridgeID.NotFound", "InvalidLambdaBridgeID.Malformed");
+    /// `i-…`
+    InstanceId, "instance", "i-",
+        Codes::of("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed");
+    /// `eni-attach-…`
+    AttachmentId, "attachment", "eni-attach-",
+        Codes::of("InvalidAttachmentID.NotFound", "InvalidNetworkInterfaceAttachmentId.Malformed");
+    /// `sg-…`
+    SecurityGroupId, "security group", "sg-",
+        Codes::of("InvalidGroup.NotFound", "InvalidGroupId.Malformed")
+            .with_duplicate("InvalidGroup.Duplicate");
+    /// `pl-…`
+    PrefixListId, "prefix list", "pl-",
+        Codes::of("InvalidPrefixListId.NotFound", "InvalidPrefixListId.Malformed");
+    /// `fl-…`
+    FlowLogId, "flow log", "fl-",
+        Codes::of("InvalidFlowLogId.NotFound", "InvalidFlowLogId.Malformed");
+    /// `ipv4pool-ec2-…`
+    PublicIpv4PoolId, "public IPv4 pool", "ipv4pool-ec2-",
+        Codes::of("InvalidPublicIpv4PoolID.NotFound", "InvalidPublicIpv4PoolID.Malformed");
+}
+
+names! {
+    /// The name of a load balancer.
+    LoadBalancerName, "load balancer", check_name,
+        Codes::of("LoadBalancerNotFound", "ValidationError")
+            .with_duplicate("DuplicateLoadBalancerName");
+    /// The name of a target group.
+    TargetGroupName, "target group", check_name,
+        Codes::of("TargetGroupNotFound", "ValidationError")
+            .with_duplicate("DuplicateTargetGroupName");
 }
 
 #[cfg(test)]
@@ -238,6 +277,13 @@ mod tests {
                 )
             );
         }
+    }
+
+    #[test]
+    fn an_id_that_is_dealt_out_has_seventeen_digits() {
+        assert_eq!(EniId::dealt(0xab).to_string(), "eni-000000000000000ab");
+        assert_eq!(VpcId::dealt(u128::MAX).to_string(), format!("vpc-{}", "f".repeat(17)));
+        assert!("eni-000000000000000ab".parse::<EniId>().is_ok());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::network::Network;
 use super::{InvalidKind, Path, Problems};
 use crate::vpc::document::{self, NetworkInterfaceType};
 use crate::vpc::hash::Map;
-use crate::vpc::id::{AttachmentId, EniId, ResourceId};
+use crate::vpc::id::{AttachmentId, DealtId as _, EniId, ResourceId};
 use crate::vpc::invalid::InvalidAttachment;
 use crate::vpc::model::{Attachment, InstanceIx, Subnet, VpcIx};
 
@@ -166,5 +166,5 @@ impl Attachments {
 fn derived_id(interface: &document::NetworkInterface) -> AttachmentId {
     let instance = interface.attachment.as_ref().map_or("", |it| it.instance_id.as_str());
     let parts = ["attachment", interface.network_interface_id.as_str(), instance];
-    AttachmentId::from_hash(hash_of(&parts))
+    AttachmentId::dealt(hash_of(&parts).into())
 }

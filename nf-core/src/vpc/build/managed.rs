@@ -9,7 +9,7 @@ use super::Path;
 use super::derived::hash_of;
 use super::ids::Ids;
 use crate::vpc::document::{self, Document};
-use crate::vpc::id::{AllocationId, EniId, ResourceId, SecurityGroupId, SubnetId};
+use crate::vpc::id::{AllocationId, DealtId as _, EniId, ResourceId, SecurityGroupId, SubnetId};
 use crate::vpc::model::{BridgeIx, LoadBalancerIx, NatGatewayIx, Owner};
 
 /// A managed interface to be made.
@@ -41,7 +41,7 @@ impl Managed<'_> {
     /// The id of the interface where the document gives none, in EC2's form.
     pub(super) fn derived_id(&self) -> EniId {
         let kind = self.owner.interface_type().as_str();
-        EniId::from_hash(hash_of(&[kind, self.owner_id, self.subnet_id.as_str()]))
+        EniId::dealt(hash_of(&[kind, self.owner_id, self.subnet_id.as_str()]).into())
     }
 }
 

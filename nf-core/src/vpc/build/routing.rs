@@ -154,7 +154,11 @@ impl Stage<'_, '_> {
                 let Some(place) = self.ids.internet_gateways.get(id) else {
                     return Some(self.blackhole(at, id, destination));
                 };
-                let found = &self.document.internet_gateway[place].vpc_id;
+                let Some(found) = &self.document.internet_gateway[place].vpc_id else {
+                    let kind = InvalidKind::DetachedGateway { gateway: id.clone(), destination };
+                    self.warnings.add(at, kind);
+                    return Some(RouteTarget::Blackhole);
+                };
                 if *found != vpc.id {
                     self.problems.add(at, InvalidKind::other_vpc(id, found, &vpc.id));
                 }

@@ -127,15 +127,16 @@ fn attach_internet_gateways(
     let mut attached: Map<VpcIx, usize> = Map::default();
     for (place, gateway) in document.internet_gateway.iter().enumerate() {
         let path = Path::of("internet_gateway", place);
-        let vpc = ids.vpcs.find(&gateway.vpc_id, || path.key("vpc_id"), problems);
+        let vpc_id = gateway.vpc_id.as_ref();
+        let vpc = vpc_id.and_then(|id| ids.vpcs.find(id, || path.key("vpc_id"), problems));
         let uplink = ids.uplinks.find(&gateway.uplink_id, || path.key("uplink_id"), problems);
-        let Some(vpc) = vpc.map(VpcIx::at) else { continue };
+        let Some((vpc_id, vpc)) = vpc_id.zip(vpc.map(VpcIx::at)) else { continue };
         let first = *attached.entry(vpc).or_insert(place);
         if first != place {
             problems.add(
                 path.key("vpc_id"),
                 InvalidKind::SecondInternetGateway {
-                    vpc: gateway.vpc_id.clone(),
+                    vpc: vpc_id.clone(),
                     other: Path::of("internet_gateway", first),
                 },
             );

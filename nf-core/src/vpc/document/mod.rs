@@ -99,7 +99,8 @@ pub struct Vpc {
 }
 
 /// Whose everything is where nothing is said.
-fn default_owner() -> String {
+#[must_use]
+pub fn default_owner() -> String {
     "000000000000".to_owned()
 }
 
@@ -144,7 +145,8 @@ pub struct Subnet {
 }
 
 /// The zone of everything where nothing is said.
-fn default_zone() -> String {
+#[must_use]
+pub fn default_zone() -> String {
     "local-1a".to_owned()
 }
 
@@ -206,8 +208,9 @@ pub struct Route {
 pub struct InternetGateway {
     /// `igw-…`
     pub internet_gateway_id: InternetGatewayId,
-    /// The VPC it is attached to.
-    pub vpc_id: VpcId,
+    /// The VPC it is attached to. Left out: none, and routes to it are blackholes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vpc_id: Option<VpcId>,
     /// The uplink behind it.
     pub uplink_id: UplinkId,
 }

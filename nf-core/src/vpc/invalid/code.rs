@@ -22,7 +22,9 @@ impl InvalidKind {
             Self::NoFreeAddress { .. } => "InsufficientFreeAddressesInSubnet",
             Self::MacInUse { .. } | Self::PortInUse { .. } => "InvalidNetworkInterface.InUse",
             Self::RouteExists { .. } => "RouteAlreadyExists",
-            Self::Blackhole { .. } | Self::DetachedTarget { .. } => "blackhole",
+            Self::Blackhole { .. } | Self::DetachedTarget { .. } | Self::DetachedGateway { .. } => {
+                "blackhole"
+            }
             Self::NoInternetGateway { .. } => "Gateway.NotAttached",
             Self::AlreadyAssociated { .. } | Self::PrivateAddressTaken { .. } => {
                 "Resource.AlreadyAssociated"

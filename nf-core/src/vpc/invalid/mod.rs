@@ -14,7 +14,7 @@ use ipnet::IpNet;
 
 use crate::packet::MacAddr;
 use crate::vpc::document::Transport;
-use crate::vpc::id::{EniId, PublicIpv4PoolId, ResourceId, SubnetId, VpcId};
+use crate::vpc::id::{EniId, InternetGatewayId, PublicIpv4PoolId, ResourceId, SubnetId, VpcId};
 use crate::vpc::path::Path;
 
 pub use attachment::InvalidAttachment;
@@ -308,6 +308,14 @@ pub enum InvalidKind {
     DetachedTarget {
         /// The interface.
         eni: EniId,
+        /// The destination.
+        destination: IpNet,
+    },
+    /// A warning: the target of a route is an internet gateway without a VPC.
+    #[error("{gateway} is attached to no VPC: packets to {destination} are dropped")]
+    DetachedGateway {
+        /// The internet gateway.
+        gateway: InternetGatewayId,
         /// The destination.
         destination: IpNet,
     },

@@ -282,3 +282,23 @@ fn a_route_leads_to_targets_of_its_own_vpc() {
          in vpc-b (InvalidParameterValue)"
     );
 }
+
+#[test]
+fn a_route_to_an_internet_gateway_without_a_vpc_is_a_blackhole() {
+    let gateway = r#"
+        [[internet_gateway]]
+        internet_gateway_id = "igw-spare"
+        uplink_id = "uplink-wan"
+    "#;
+    let route = table(r#"{ destination_cidr_block = "0.0.0.0/0", gateway_id = "igw-spare" }"#)
+        .replace("vpc_id", "main = true\nvpc_id");
+    let snapshot = built(&format!("{gateway}{route}"));
+    let found = snapshot.route(subnet(&snapshot, "subnet-private"), ip("8.8.8.8"));
+    assert_eq!(found, Some(RouteTarget::Blackhole));
+    let [warning] = snapshot.warnings() else { panic!("{:?}", snapshot.warnings()) };
+    assert_eq!(
+        warning.to_string(),
+        "route_table[1].route[0].gateway_id: igw-spare is attached to no VPC: packets to 0.0.0.0/0 \
+         are dropped (blackhole)"
+    );
+}

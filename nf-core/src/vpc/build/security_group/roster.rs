@@ -8,7 +8,7 @@ use crate::vpc::build::network::Network;
 use crate::vpc::build::{InvalidKind, Path, Problems};
 use crate::vpc::document::{self, Document};
 use crate::vpc::hash::Map;
-use crate::vpc::id::{ResourceId, SecurityGroupId};
+use crate::vpc::id::{DealtId as _, ResourceId, SecurityGroupId};
 use crate::vpc::invalid::InvalidSecurityGroup;
 use crate::vpc::model::{SecurityGroupIx, VpcIx};
 
@@ -84,7 +84,7 @@ impl<'d> Roster<'d> {
             let Some(vpc) = vpc.as_ref().filter(|_| !self.default_of.contains_key(&ix)) else {
                 continue;
             };
-            let id = SecurityGroupId::from_hash(hash_of(&["default", vpc.id.as_str()]));
+            let id = SecurityGroupId::dealt(hash_of(&["default", vpc.id.as_str()]).into());
             if let Some(declared) = ids.security_groups.get(&id) {
                 let at = Path::of("security_group", declared).key("group_id");
                 problems.add(at, InvalidKind::duplicate(&id, Path::of("vpc", place)));
