@@ -1,7 +1,6 @@
 //! Security groups: those of the document, then the default ones of VPCs that declare none. Each is
 //! compiled once, for all the interfaces that name it.
 
-mod quota;
 mod roster;
 mod rule;
 
@@ -35,7 +34,6 @@ impl<'d> SecurityGroups<'d> {
         network: &Network,
         problems: &mut Problems,
     ) -> Self {
-        quota::check(document, ids, problems);
         let roster = Roster::collect(document, ids, network, problems);
         let prefix_lists = PrefixLists::resolve(document, problems);
         let named = Named { ids, roster: &roster, prefix_lists: &prefix_lists };
