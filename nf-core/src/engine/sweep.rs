@@ -152,6 +152,6 @@ impl Engine {
             None => flow.reverse_out,
         };
         let (generation, tracking) = (self.snapshot.generation(), walked.tracking);
-        Some(Flow { generation, forward_out, reverse_out, tracking, ..*flow })
+        Some(Flow { forward_out, reverse_out, tracking, generation, ..*flow })
     }
 }
