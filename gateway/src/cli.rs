@@ -133,12 +133,14 @@ Examples:
 
     /// Show the gateway at work with real programs, in network namespaces of its own
     #[command(after_help = "\
+Without a subject it is the tour: two customers, their environments, a load balancer, a restart.
 Needs root, curl, nginx and iperf3; takes about half a minute, checks what it shows, and leaves
 nothing behind.
 
 Examples:
   halfspace demo
-  halfspace demo --environments 1000 --keep")]
+  halfspace demo --environments 1000 --keep
+  halfspace demo eni")]
     Demo(demo::Arguments),
 }
 

@@ -16,6 +16,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::config::NodeConfig;
 use crate::environments::{self, Environments};
+use crate::flow_logs::{FlowLogs, since_1970};
 use crate::functions;
 use crate::links::Watch;
 use crate::ports::Ports;
@@ -49,6 +50,8 @@ pub struct Facts {
     pub datapath_why: String,
     /// When the process started.
     pub started: (Instant, SystemTime),
+    /// Where records of flows go.
+    pub flow_logs: Arc<FlowLogs>,
 }
 
 /// What the follower last saw.
@@ -180,10 +183,12 @@ impl Follower {
     async fn apply_snapshot(&self) -> Result<(), worker::Stopped> {
         let snapshot = self.current.resources.in_force().clone();
         let generation = snapshot.generation().0;
+        self.shared.facts.flow_logs.follow(&snapshot);
         self.shared
             .worker
             .call(move |worker, now| {
                 let worker::Worker { engine, datapath } = worker;
+                engine.flow_logs_mut().set_wall_clock(now, since_1970());
                 engine.apply_snapshot(now, &snapshot, datapath.fast_path());
             })
             .await?;

@@ -4,9 +4,14 @@
 //! Environments are clones. All of them may have the same addresses and the same MAC address; the
 //! port a packet comes in by tells them apart, and behind the ENI its leased port does. Traffic
 //! goes one way, from the environments into the VPC, as with AWS's VPC-to-VPC NAT.
+//!
+//! Flows leave from the ENI's primary address as long as it has ports toward their destination, so
+//! that whoever lets in one address has let in them all; then from the addresses of its prefixes,
+//! each of which has as many ports again.
 
 #![forbid(unsafe_code)]
 
+use nf_core::lease::Pooling;
 use nf_core::pipeline::{Claim, FlowEnd, Function, Originated, Passed, PortPool, Refusal, Walk};
 use nf_core::time::Time;
 use nf_core::translator::{External, RealmConfig, RealmUsage, SourceTranslator};
@@ -48,9 +53,10 @@ impl Function for LambdaBridge {
             key: bridge.id.clone(),
             externals: snapshot
                 .eni(bridge.eni)
-                .addresses()
+                .source_addresses()
                 .map(|ip| External { ip, public_ip: None })
                 .collect(),
+            pooling: Pooling::InOrder,
             translation: &bridge.translation,
         });
         self.translator.configure(bridges);

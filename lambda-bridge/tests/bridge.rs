@@ -385,3 +385,103 @@ fn a_new_process_takes_over_the_whole_chain() {
     w.pass(Duration::from_mins(5));
     assert_eq!((w.engine.flow_count(), w.path.len(), held(&w)), (0, 0, (0, 0)));
 }
+
+#[test]
+fn flow_logs_of_a_bridge_tell_whose_flow_it_is() {
+    let log = r#"
+        [[flow_log]]
+        flow_log_id = "fl-1"
+        resource_id = "vpc-1"
+        max_aggregation_interval = 60
+        log_destination = "bridge"
+        log_format = "${interface-id} ${flow-direction} ${srcaddr} ${dstaddr} ${dstport} ${hs-received-srcaddr} ${hs-environment-id}"
+    "#;
+    let mut w = world(2);
+    w.reload(&format!("{DOCUMENT}{log}"));
+    for n in 0..2 {
+        let frame = query(DATABASE, "?").build();
+        assert_eq!(w.send(&environment(n), frame).len(), 1);
+    }
+    w.pass(Duration::from_mins(1));
+    let mut told: Vec<_> = w.recorded().into_iter().map(|(_, line)| line).collect();
+    told.retain(|line| !line.ends_with(" - -"));
+    told.sort();
+    let line = |eni: &str, way: &str, environment: &str| {
+        format!("{eni} {way} 10.0.1.99 10.0.1.20 5432 169.254.76.1 {environment}")
+    };
+    assert_eq!(
+        told,
+        [
+            line("eni-db", "ingress", "env-0"),
+            line("eni-db", "ingress", "env-1"),
+            line("eni-lambda", "egress", "env-0"),
+            line("eni-lambda", "egress", "env-1"),
+        ]
+    );
+}
+
+/// The bridge with two ports an address, and a prefix.
+fn with_prefix() -> String {
+    format!("{DOCUMENT}ipv4_prefixes = [\"10.0.1.32/28\"]\nport_range = [5000, 5001]\n")
+}
+
+/// Opens a flow from this port of the environment; what it leaves as.
+fn open(w: &mut World, port: u16) -> Option<SocketAddr> {
+    let frame = Frame::udp((INNER.0, port), at(DATABASE)).macs(INNER_MAC, MacAddr::new([2; 6]));
+    let sent = w.send("env-0", frame.payload(port.to_string()).build());
+    sent.into_iter().next().map(|(by, frame)| {
+        assert_eq!(by, "db");
+        tuple(&frame).src
+    })
+}
+
+#[test]
+fn a_prefix_of_sixteen_addresses_makes_seventeen_times_the_ports_and_the_primary_one_comes_first() {
+    let mut w = World::among_hosts(&with_prefix(), functions);
+    w.attach("env-0", "bridge-1").unwrap();
+    let sources: Vec<_> = (1..=34).map(|port| open(&mut w, port).unwrap()).collect();
+    let addresses: Vec<_> = sources.iter().map(|src| src.ip().to_string()).collect();
+    assert!(addresses[..2].iter().all(|ip| ip == "10.0.1.99"), "{addresses:?}");
+    let inside = (32..48).flat_map(|last| [format!("10.0.1.{last}"), format!("10.0.1.{last}")]);
+    assert_eq!(addresses[2..], inside.collect::<Vec<_>>());
+    assert_eq!(sources.iter().collect::<BTreeSet<_>>().len(), 34, "no two flows are one outside");
+    assert_eq!(open(&mut w, 35), None);
+    assert_eq!(w.fate(), dropped(Drop::PortAllocation));
+    for (src, port) in sources.iter().zip(1_u16..) {
+        let back = only(w.send("db", Frame::udp(at(DATABASE), *src).build()), "env-0");
+        assert_eq!(tuple(&back).dst, SocketAddr::from((INNER.0, port)));
+    }
+    // What nobody asked for finds nobody, at an address of the prefix as at the primary one.
+    assert_eq!(w.send("db", Frame::udp(at("10.0.1.20:1"), sources[20]).build()), []);
+    assert_eq!(w.fate(), dropped(Drop::Unsolicited));
+}
+
+#[test]
+fn a_new_process_takes_over_flows_that_leave_from_a_prefix() {
+    let mut w = World::among_hosts(&with_prefix(), functions);
+    w.attach("env-0", "bridge-1").unwrap();
+    let sources: Vec<_> = (1..=33).map(|port| open(&mut w, port).unwrap()).collect();
+    assert_eq!(w.restart(), 33);
+    assert_eq!(held(&w), (0, 33));
+    for (src, port) in sources.iter().zip(1_u16..) {
+        let back = only(w.send("db", Frame::udp(at(DATABASE), *src).build()), "env-0");
+        assert_eq!(tuple(&back).dst, SocketAddr::from((INNER.0, port)));
+    }
+    // One port is left, the last address's.
+    let last = open(&mut w, 34).unwrap();
+    assert!(last.ip() == at("10.0.1.47:0").ip() && !sources.contains(&last), "{last}");
+    assert_eq!(open(&mut w, 35), None);
+}
+
+#[test]
+fn a_prefix_that_goes_takes_the_flows_of_its_addresses_along() {
+    let mut w = World::among_hosts(&with_prefix(), functions);
+    w.attach("env-0", "bridge-1").unwrap();
+    for port in 1..=6 {
+        open(&mut w, port).unwrap();
+    }
+    w.reload(&with_prefix().replace("ipv4_prefixes", "# ipv4_prefixes"));
+    assert_eq!((w.engine.flow_count(), held(&w)), (2, (0, 2)), "those of the primary address");
+    assert_eq!(open(&mut w, 1).unwrap().ip(), at("10.0.1.99:0").ip());
+    assert_eq!(open(&mut w, 3), None);
+}

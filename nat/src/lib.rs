@@ -9,7 +9,7 @@
 
 use nf_core::pipeline::{Claim, FlowEnd, Function, Originated, Passed, PortPool, Refusal, Walk};
 use nf_core::time::Time;
-use nf_core::translator::{External, RealmConfig, RealmUsage, SourceTranslator};
+use nf_core::translator::{External, PAIRED, RealmConfig, RealmUsage, SourceTranslator};
 use nf_core::verdict::Drop;
 use nf_core::vpc::id::NatGatewayId;
 use nf_core::vpc::{EniIx, InterfaceType, Owner, Snapshot};
@@ -51,6 +51,7 @@ impl Function for Nat {
                 .iter()
                 .map(|address| External { ip: address.private_ip, public_ip: address.public_ip })
                 .collect(),
+            pooling: PAIRED,
             translation: &gateway.translation,
         });
         self.translator.configure(gateways);

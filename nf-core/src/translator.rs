@@ -15,7 +15,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use crate::flow::Timeouts;
-use crate::lease::{AddressPool, LeaseKey, PoolId, PortLease, PortLeases};
+use crate::lease::{AddressPool, LeaseKey, PoolId, Pooling, PortLease, PortLeases};
 use crate::maglev::HashSeed;
 use crate::pipeline::{Claim, FlowEnd, PortPool, Walk};
 use crate::slots::Slots;
@@ -23,6 +23,10 @@ use crate::time::Time;
 use crate::tuple::Tuple;
 use crate::verdict::Drop;
 use crate::vpc::Translation;
+
+/// Pairs clients with addresses the same way on every node and in every run.
+pub const PAIRED: Pooling =
+    Pooling::Paired(HashSeed { k0: 0x6861_6c66_7370_6163, k1: 0x7061_6972_696e_6700 });
 
 /// An address to translate to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +45,8 @@ pub struct RealmConfig<'a, K> {
     pub key: K,
     /// Its addresses, of both families.
     pub externals: Vec<External>,
+    /// Which of them flows leave from.
+    pub pooling: Pooling,
     /// Its ports and idle times.
     pub translation: &'a Translation,
 }
@@ -71,7 +77,9 @@ pub struct SourceTranslator<K> {
 }
 
 struct Realm {
-    externals: Vec<External>,
+    /// Its addresses, by every address that a flow of it may be found under: themselves, and what
+    /// an internet gateway makes of them.
+    found_under: HashMap<IpAddr, IpAddr, ahash::RandomState>,
     v4: Option<AddressPool>,
     v6: Option<AddressPool>,
     leases: PortLeases,
@@ -144,7 +152,7 @@ impl<K: Eq + Hash + Clone> SourceTranslator<K> {
         seed[..8].copy_from_slice(&self.seed.to_le_bytes());
         seed[8..16].copy_from_slice(&(entry.key() as u64).to_le_bytes());
         let mut realm = Realm {
-            externals: Vec::new(),
+            found_under: HashMap::with_hasher(self.by_key.hasher().clone()),
             v4: None,
             v6: None,
             leases: PortLeases::new(config.translation.port_range, seed, 0),
@@ -216,7 +224,7 @@ impl<K: Eq + Hash + Clone> SourceTranslator<K> {
             return Err(Drop::NoDestination);
         }
         let key = realm.leases.key(&held.lease).ok_or(Drop::NoDestination)?;
-        let still_there = realm.externals.iter().any(|e| e.ip == key.external_ip);
+        let still_there = realm.found_under.get(&key.external_ip) == Some(&key.external_ip);
         if !still_there || key.destination != walk.tuple.dst {
             return Err(Drop::NoDestination);
         }
@@ -292,15 +300,17 @@ impl<K: Eq + Hash + Clone> SourceTranslator<K> {
 
 impl Realm {
     fn update<K>(&mut self, config: &RealmConfig<'_, K>) {
-        // Every node and every run pairs a client with the same address.
-        const PAIRING: HashSeed = HashSeed { k0: 0x6861_6c66_7370_6163, k1: 0x7061_6972_696e_6700 };
         let pool = |v4: bool| {
             let ips = config.externals.iter().map(|e| e.ip).filter(|ip| ip.is_ipv4() == v4);
-            AddressPool::new(PAIRING, ips.collect()).ok()
+            AddressPool::new(config.pooling, ips.collect()).ok()
         };
         self.v4 = pool(true);
         self.v6 = pool(false);
-        self.externals.clone_from(&config.externals);
+        self.found_under.clear();
+        for external in &config.externals {
+            self.found_under.insert(external.ip, external.ip);
+            self.found_under.extend(external.public_ip.map(|public_ip| (public_ip, external.ip)));
+        }
         self.translation = config.translation.clone();
         self.retired = false;
         self.leases.set_range(config.translation.port_range);
@@ -320,8 +330,8 @@ impl Realm {
     /// Whether ports are set aside that this packet's flow could have.
     fn has_aside(&self, walk: &Walk<'_>) -> bool {
         let Tuple { protocol, dst: destination, .. } = walk.tuple;
-        let mut ips = self.externals.iter().map(|external| external.ip);
-        ips.any(|external_ip| {
+        let mut ips = self.v4.iter().chain(&self.v6).flat_map(AddressPool::addresses);
+        ips.any(|&external_ip| {
             self.leases.has_aside(&LeaseKey { protocol, external_ip, destination })
         })
     }
@@ -331,19 +341,14 @@ impl Realm {
         let tuple = walk.tuple;
         if let Some(prior) = walk.prior {
             let was = prior.outcome.src;
-            let external =
-                self.externals.iter().find(|e| e.ip == was.ip() || e.public_ip == Some(was.ip()));
             // Where the outcome has another function's address, that function came later, and what
             // this one chose was never seen on a wire: any port will do.
-            if let Some(external) = external {
-                let key = LeaseKey {
-                    protocol: tuple.protocol,
-                    external_ip: external.ip,
-                    destination: tuple.dst,
-                };
+            if let Some(&external_ip) = self.found_under.get(&was.ip()) {
+                let Tuple { protocol, dst: destination, .. } = tuple;
+                let key = LeaseKey { protocol, external_ip, destination };
                 let port = was.port();
                 let lease = self.leases.acquire_exact(walk.now, key, port);
-                return lease.map(|lease| (external.ip, lease)).map_err(|_| Drop::PortAllocation);
+                return lease.map(|lease| (external_ip, lease)).map_err(|_| Drop::PortAllocation);
             }
         }
         let pool = if tuple.is_ipv4() { &self.v4 } else { &self.v6 };

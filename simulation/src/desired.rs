@@ -60,6 +60,10 @@ struct Tenant {
     bridge: bool,
     elastic: bool,
     mac_known: bool,
+    /// Whether a second flow log is there, of part of what the first is of.
+    second_log: bool,
+    /// Whether the first is: until the run comes to rest.
+    log: bool,
     rules: Rules,
 }
 
@@ -83,6 +87,8 @@ impl Desired {
             bridge: true,
             elastic: true,
             mac_known: false,
+            second_log: false,
+            log: true,
             rules: Rules::Halves,
         };
         Self { tenants: [tenant; TENANTS], ports }
@@ -110,7 +116,7 @@ impl Desired {
             tenant.rules = *random.pick(&Rules::ALL);
             return;
         }
-        let it = match random.below(14) {
+        let it = match random.below(16) {
             0 => &mut tenant.nat,
             1 => &mut tenant.nat_route,
             2 => &mut tenant.balancer,
@@ -119,6 +125,7 @@ impl Desired {
             5 | 6 => &mut tenant.second_nat_address,
             7 => &mut tenant.heavy_target,
             8 | 9 => &mut tenant.mac_known,
+            14 | 15 => &mut tenant.second_log,
             n => &mut tenant.targets[n % 3],
         };
         *it = !*it;
@@ -128,6 +135,7 @@ impl Desired {
     pub(crate) fn come_to_rest(&mut self) {
         for tenant in &mut self.tenants {
             tenant.balancer = false;
+            (tenant.log, tenant.second_log) = (false, false);
         }
     }
 
@@ -145,7 +153,7 @@ impl Desired {
     }
 
     pub(crate) fn document(&self) -> String {
-        let mut text = UPLINK.to_owned();
+        let mut text = format!("[quotas]\nelastic_ips = {}\n{UPLINK}", TENANTS * ELASTIC_IPS);
         for (number, tenant) in self.tenants.iter().enumerate() {
             let mut own = NETWORK.to_owned();
             let leases = format!(
@@ -163,6 +171,8 @@ impl Desired {
             let ingress = tenant.rules.ingress();
             let _ = write!(own, "{GROUPS}ingress = [{ingress}]\n");
             own.push_str(if tenant.elastic { ELASTIC } else { "" });
+            own.push_str(if tenant.log { LOG } else { "" });
+            own.push_str(if tenant.second_log { SECOND_LOG } else { "" });
             if tenant.nat {
                 own.push_str(NAT);
                 let second = if tenant.second_nat_address { ", \"eipalloc-@nat2\"" } else { "" };
@@ -194,6 +204,9 @@ impl Desired {
         text
     }
 }
+
+/// How many a tenant has at most.
+const ELASTIC_IPS: usize = 5;
 
 /// In all texts below, `@` stands for the tenant's number.
 const TARGETS: [&str; 3] = ["10.0.1.10", "10.0.1.11", "10.0.2.10"];
@@ -351,6 +364,21 @@ const ELASTIC: &str = r#"
 allocation_id = "eipalloc-@i1"
 public_ip = "198.51.10@.20"
 network_interface_id = "eni-@i1"
+"#;
+
+const LOG: &str = r#"
+[[flow_log]]
+flow_log_id = "fl-@"
+resource_id = "vpc-@"
+max_aggregation_interval = 60
+log_destination = "all"
+"#;
+
+const SECOND_LOG: &str = r#"
+[[flow_log]]
+flow_log_id = "fl-@private"
+resource_id = "subnet-@private"
+log_destination = "private"
 "#;
 
 const NAT: &str = r#"

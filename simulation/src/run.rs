@@ -19,6 +19,7 @@ use nf_core::time::Time;
 use nf_core::tuple::Protocol;
 use nlb::Nlb;
 
+use crate::books::Books;
 use crate::desired::{Desired, Rules};
 use crate::hosts::{ENVIRONMENTS, HostId, Hosts, TENANTS, WAN};
 use crate::judge::{self, Broken, must};
@@ -75,6 +76,7 @@ pub(crate) struct Run {
     /// What hosts have sent: protocol, source, destination. Only about these may they be told.
     pub(crate) said: BTreeSet<(HostId, Protocol, SocketAddr, SocketAddr)>,
     pub(crate) report: Report,
+    books: Books,
     /// Whether a process runs.
     up: bool,
     end_of_busy: Time,
@@ -116,6 +118,7 @@ impl Run {
             talks: Vec::new(),
             said: BTreeSet::new(),
             report: Report::default(),
+            books: Books::default(),
             up: true,
             end_of_busy,
             events: BinaryHeap::new(),
@@ -139,6 +142,7 @@ impl Run {
     pub(crate) fn finish(mut self) -> Result<Report, Failure> {
         self.play().map_err(|what| Failure { seed: self.seed, step: self.report.steps, what })?;
         self.report.add_engine(&self.world.engine);
+        self.report.records = self.books.records;
         self.report.trace = self.trace.finish();
         for talk in &self.talks {
             if let Some(end) = talk.end {
@@ -157,8 +161,10 @@ impl Run {
             self.happen(event)?;
             if self.up {
                 judge::check(&mut self.world)?;
+                self.books.observe(&mut self.world);
             }
         }
+        self.books.balance(&mut self.world)?;
         self.desired.come_to_rest();
         self.reload();
         let end = self.world.now + REST;
@@ -214,6 +220,7 @@ impl Run {
                 self.soon(10, 2000, Event::Noise);
             }
             Event::Crash if busy && self.up => {
+                self.books.balance(&mut self.world)?;
                 self.begin_more_of_all();
                 self.up = false;
                 self.report.crashes += 1;
@@ -402,6 +409,7 @@ impl Run {
         };
         let before = keys(&mut self.world);
         self.world.restart();
+        self.books.take_over(&mut self.world);
         self.up = true;
         let after = keys(&mut self.world);
         // The fast path may have made some while there was nobody to tell.
@@ -435,7 +443,11 @@ impl Run {
                 self.world.path.install(&flow.flow.forward, &entry);
             }
             Sabotage::LostPacket => self.world.handed_over += 1,
-            Sabotage::WrongTenant | Sabotage::WrongClone | Sabotage::OpenGroups => return,
+            Sabotage::LostRecords if self.books.lose_records(&mut self.world) => {}
+            Sabotage::WrongTenant
+            | Sabotage::WrongClone
+            | Sabotage::LostRecords
+            | Sabotage::OpenGroups => return,
         }
         self.sabotage = None;
     }

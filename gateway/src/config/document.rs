@@ -12,6 +12,7 @@ use super::shape;
 use super::source::Source;
 
 /// A resource document that is well formed.
+#[derive(Debug)]
 pub struct ResourceFile {
     source: Source,
     document: Document,
@@ -28,7 +29,7 @@ impl ResourceFile {
         Self::from_source(Source::read(file).map_err(|error| vec![error])?)
     }
 
-    fn from_source(source: Source) -> Result<Self, Vec<Diagnostic>> {
+    pub(super) fn from_source(source: Source) -> Result<Self, Vec<Diagnostic>> {
         let document = shape::read(&source)?;
         Ok(Self { source, document })
     }
@@ -37,6 +38,12 @@ impl ResourceFile {
     #[must_use]
     pub const fn document(&self) -> &Document {
         &self.document
+    }
+
+    /// How the file says it.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.source.text()
     }
 
     /// Validates the document and resolves it.

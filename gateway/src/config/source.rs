@@ -10,6 +10,7 @@ use super::Diagnostic;
 const MAX_BYTES: u64 = 64 << 20;
 
 /// The text of a file.
+#[derive(Debug)]
 pub(super) struct Source {
     name: String,
     text: String,
@@ -22,14 +23,20 @@ impl Source {
     ///
     /// It cannot be opened or read, is larger than [`MAX_BYTES`], or is not UTF-8.
     pub(super) fn read(file: &Path) -> Result<Self, Diagnostic> {
+        let bytes = read_bytes(file)
+            .map_err(|error| Diagnostic::of(file.display().to_string(), "", explain(&error)))?;
+        Self::decode(file, bytes)
+    }
+
+    /// The text of a file that has been read with [`read_bytes`].
+    ///
+    /// # Errors
+    ///
+    /// It is larger than [`MAX_BYTES`] or not UTF-8.
+    pub(super) fn decode(file: &Path, bytes: Vec<u8>) -> Result<Self, Diagnostic> {
         let name = file.display().to_string();
-        let failed = |message: String| Diagnostic::of(name.clone(), "", message);
-        let mut bytes = Vec::new();
-        File::open(file)
-            .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
-            .map_err(|error| failed(explain(&error)))?;
         if bytes.len() as u64 > MAX_BYTES {
-            return Err(failed(format!("larger than {} MiB", MAX_BYTES >> 20)));
+            return Err(Diagnostic::of(name, "", format!("larger than {} MiB", MAX_BYTES >> 20)));
         }
         match String::from_utf8(bytes) {
             Ok(text) => Ok(Self { name, text }),
@@ -79,6 +86,17 @@ impl Source {
     }
 }
 
+/// The bytes of a file, up to one more than [`MAX_BYTES`].
+///
+/// # Errors
+///
+/// It cannot be opened or read.
+pub(super) fn read_bytes(file: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(file)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 fn explain(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "no such file: check the path".to_owned(),
@@ -107,20 +125,20 @@ mod tests {
     fn a_file_that_cannot_be_read_says_why() {
         let directory = tempfile::tempdir().expect("temporary directory");
         let missing = directory.path().join("none.toml");
-        let error = Source::read(&missing).err().expect("there is none");
+        let error = Source::read(&missing).expect_err("there is none");
         assert_eq!(
             error.to_string(),
             format!("{}: no such file: check the path", missing.display())
         );
         let binary = directory.path().join("binary.toml");
         std::fs::write(&binary, b"a = 1\nb = \"\xff\"\n").expect("temporary file");
-        let error = Source::read(&binary).err().expect("not text");
+        let error = Source::read(&binary).expect_err("not text");
         assert_eq!((error.line, error.column), (Some(2), Some(6)));
     }
 
     #[test]
     fn a_file_without_an_end_is_not_read_for_ever() {
-        let error = Source::read(Path::new("/dev/zero")).err().expect("too large");
+        let error = Source::read(Path::new("/dev/zero")).expect_err("too large");
         assert_eq!(error.to_string(), "/dev/zero: larger than 64 MiB");
     }
 }

@@ -11,11 +11,14 @@ use metrics::{
 };
 use metrics_exporter_prometheus::PrometheusBuilder;
 use nf_core::engine::{Counters, Rejected};
+use nf_core::flow_log;
 use nf_core::pipeline::FlowEnd;
 use nf_core::translator::RealmUsage;
 use nf_core::verdict::{Drop, FastDrop, Punt};
 use nf_core::vpc::TrafficDirection;
 use nlb::{TargetState, TargetView};
+
+use crate::flow_logs::{Loss, WriterKind};
 
 use super::process::Process;
 use super::sample::{Control, Core, Sample};
@@ -36,6 +39,7 @@ pub(super) fn render(sample: &Sample) -> String {
         translations(&NAT_GATEWAY, &sample.core.nat_gateways);
         translations(&BRIDGE, &sample.core.bridges);
         targets(&sample.core.targets);
+        flow_logs(&sample.core, &sample.control);
         process(&sample.process, sample.control.started);
     });
     let mut page = handle.render();
@@ -418,6 +422,54 @@ fn targets(all: &[TargetView]) {
         }
         active.with(labels(), view.active_flows);
         total.with(labels(), view.flows_total);
+    }
+}
+
+fn flow_logs(core: &Core, control: &Control) {
+    level(
+        "halfspace_flow_log_flows",
+        "Flows of which some interface is in a flow log.",
+        core.logged_flows,
+    );
+    level(
+        "halfspace_flow_log_queued_records",
+        "Records of flows that the writer has not taken yet.",
+        core.queued_records,
+    );
+    let lost = counted(
+        "halfspace_flow_log_lost_records_total",
+        "Records of flows that are in no file, by why; of rejected packets, packets.",
+    );
+    for (reason, value) in flow_log::Loss::ALL.iter().zip(core.lost_records) {
+        lost.with(vec![label("reason", reason.label())], value);
+    }
+    for (reason, value) in Loss::ALL.iter().zip(control.lost_records) {
+        lost.with(vec![label("reason", reason.label())], value);
+    }
+    count(
+        "halfspace_flow_log_write_failures_total",
+        "Attempts to make or write a file of a flow log that failed.",
+        control.log_write_failures,
+    );
+    let writer = leveled(
+        "halfspace_flow_log_writer",
+        "1 for what flow logs are written by, once there is one, 0 for the others.",
+    );
+    for kind in WriterKind::ALL {
+        writer.with(vec![label("kind", kind.label())], control.log_writer == Some(kind));
+    }
+    let records =
+        counted("halfspace_flow_log_records_total", "Records of a flow log that were written.");
+    let bytes = counted(
+        "halfspace_flow_log_written_bytes_total",
+        "Bytes of a flow log that were written, compressed as they are.",
+    );
+    let files = counted("halfspace_flow_log_files_total", "Files of a flow log that were begun.");
+    for (id, statistics) in &control.flow_logs {
+        let labels = || vec![label("flow_log_id", id)];
+        records.with(labels(), statistics.records);
+        bytes.with(labels(), statistics.bytes);
+        files.with(labels(), statistics.files);
     }
 }
 

@@ -6,11 +6,14 @@ use ::datapath::Statistics;
 use lambda_bridge::LambdaBridge;
 use nat::Nat;
 use nf_core::engine::{Counters, Rejected};
+use nf_core::flow_log;
 use nf_core::translator::RealmUsage;
+use nf_core::vpc::id::ResourceId as _;
 use nlb::{Nlb, TargetView};
 
 use super::process::Process;
 use crate::control::Shared;
+use crate::flow_logs::{self, LogStatistics, WriterKind};
 use crate::worker::{Stopped, Worker};
 
 /// Everything that is told.
@@ -38,6 +41,11 @@ pub(super) struct Core {
     pub(super) nat_gateways: Vec<(String, RealmUsage)>,
     pub(super) bridges: Vec<(String, RealmUsage)>,
     pub(super) targets: Vec<TargetView>,
+    /// Flows that are logged.
+    pub(super) logged_flows: u64,
+    pub(super) queued_records: u64,
+    /// Records that the engine lost, by reason.
+    pub(super) lost_records: [u64; flow_log::Loss::ALL.len()],
 }
 
 /// What the control side knows.
@@ -58,6 +66,13 @@ pub(super) struct Control {
     pub(super) document_valid: bool,
     /// Seconds since 1970.
     pub(super) last_valid: f64,
+    /// What writes flow logs, if there is one.
+    pub(super) log_writer: Option<WriterKind>,
+    pub(super) log_write_failures: u64,
+    /// Records that the writer lost, by reason.
+    pub(super) lost_records: [u64; flow_logs::Loss::ALL.len()],
+    /// By id.
+    pub(super) flow_logs: Vec<(String, LogStatistics)>,
 }
 
 /// Takes a sample.
@@ -93,6 +108,9 @@ impl Core {
             nat_gateways: nat.map_or_else(Vec::new, |nat| by_id(nat.usage())),
             bridges: bridge.map_or_else(Vec::new, |bridge| by_id(bridge.usage())),
             targets: nlb.map_or_else(Vec::new, Nlb::targets),
+            logged_flows: engine.flow_logs().flow_count() as u64,
+            queued_records: engine.flow_logs().queued() as u64,
+            lost_records: engine.flow_logs().counters().lost,
         }
     }
 }
@@ -110,6 +128,8 @@ impl Control {
         let attached = environments.iter().filter(|it| it.link.is_some()).count();
         let started = shared.facts.started.1.duration_since(UNIX_EPOCH).unwrap_or_default();
         let (valid_reads, invalid_reads) = report.resources.reads();
+        let written = shared.facts.flow_logs.statistics();
+        let logs = report.resources.in_force().flow_logs();
         Self {
             datapath: shared.facts.datapath,
             started: started.as_secs_f64(),
@@ -123,6 +143,12 @@ impl Control {
             invalid_reads,
             document_valid: report.resources.errors().is_empty(),
             last_valid: report.resources.last_valid_timestamp(),
+            log_writer: written.writer().map(|(kind, _)| kind),
+            log_write_failures: written.failures(),
+            lost_records: written.losses(),
+            flow_logs: logs
+                .map(|(_, log)| (log.id.to_string(), written.of(log.id.as_str())))
+                .collect(),
         }
     }
 }

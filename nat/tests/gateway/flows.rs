@@ -310,7 +310,8 @@ fn tenants_with_the_same_addresses_share_an_uplink_and_never_a_packet() {
     let uplink = other.find("[[uplink]]").unwrap();
     let after = other.find("[[internet_gateway]]").unwrap();
     let other = format!("{}{}", &other[..uplink], &other[after..]);
-    let mut w = World::among_hosts(&format!("{DOCUMENT}\n{other}"), functions);
+    let quotas = "[quotas]\nelastic_ips = 10";
+    let mut w = World::among_hosts(&format!("{DOCUMENT}\n{other}\n{quotas}"), functions);
     let mut public = Vec::new();
     for (port, secret) in [("i", *b"first!"), ("j", *b"second")] {
         let (host, gateway) = (host_mac([10, 0, 1, 10].into()), w.mac(port));

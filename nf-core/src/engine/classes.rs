@@ -322,6 +322,7 @@ impl Engine {
             forward_out,
             reverse_out,
             src_mac,
+            is_ours: true,
             held_macs: [Direction::Forward, Direction::Reverse]
                 .map(|it| made.template.held_mac(it)),
             tracking,

@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 
 use super::Engine;
+use super::flow_log::Came;
 use super::flows::Carried;
 use super::ports::Role;
 use super::public::{is_inside, is_reached};
@@ -318,8 +319,16 @@ impl Engine {
             Err(Stopped { why, rejected }) => {
                 if let Some(passage) = rejected {
                     let bytes = frame.len().saturating_sub(ETHERNET_LEN) as u64;
-                    let (last_seen, tcp_flags) = (now.tick(), first.tcp_flags & STATE_FLAGS);
-                    self.rejected(now, &passage, Usage { last_seen, packets: 1, bytes, tcp_flags });
+                    let First { tuple, tcp_flags, .. } = first;
+                    let usage = Usage {
+                        last_seen: now.tick(),
+                        packets: 1,
+                        bytes,
+                        tcp_flags: tcp_flags & STATE_FLAGS,
+                    };
+                    self.rejected(&passage, usage);
+                    let came = Came { port: None, tuple, usage, tcp_flags };
+                    self.log_rejected(now, &passage, &came);
                 }
                 let (Refusal::Drop(reason) | Refusal::Reset(reason)) = why;
                 return Verdict::Dropped(reason);

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::Engine;
+use super::flow_log::Came;
 use super::ports::Port;
 use super::walk::{First, Outcome, Stopped};
 use crate::action::{Action, ChecksumField, Offsets};
@@ -139,6 +140,8 @@ impl Engine {
         let phase = Phase::of(key.tuple.protocol, &first, &unused);
         self.wheel.arm(id.0, now + phase.look_after(key.tuple.protocol, &flow.timeouts));
         self.consider_class(now, &flow, headers.src_mac, fast_path);
+        self.log_begun(now, id, &flow, &outcome.passages);
+        self.log_tcp_flags(id, Direction::Forward, carried.tcp_flags());
         self.carry(now, &flow, Direction::Forward, carried, fast_path)
     }
 
@@ -298,6 +301,7 @@ impl Engine {
         let Some(seen) = self.flows.note_tcp_flags(id, direction, flags & STATE_FLAGS) else {
             return;
         };
+        self.log_tcp_flags(id, direction, flags);
         // The timer looks at a flow that opens by itself.
         if flags & (TcpFlags::FIN.0 | TcpFlags::RST.0) == 0 {
             return;
@@ -351,6 +355,7 @@ impl Engine {
     ) {
         let Some(flow) = self.flows.remove(id) else { return };
         self.wheel.cancel(id.0);
+        self.ledger.end(now, id, &flow, fast_path);
         fast_path.remove(&flow.forward);
         fast_path.remove(&flow.reverse);
         self.neighbours.let_go(flow.forward_out);
@@ -414,7 +419,10 @@ impl Engine {
             Err(stopped) => stopped,
         };
         if let Some(passage) = rejected {
-            self.rejected(now, &passage, carried.usage(now));
+            let (usage, tcp_flags) = (carried.usage(now), carried.tcp_flags());
+            self.rejected(&passage, usage);
+            let came = Came { port: Some(key.port), tuple: key.tuple, usage, tcp_flags };
+            self.log_rejected(now, &passage, &came);
         }
         match why {
             Refusal::Drop(reason) => Verdict::Dropped(reason),

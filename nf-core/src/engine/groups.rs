@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use super::Engine;
 use super::passage::Passage;
 use crate::fast_path::Usage;
-use crate::time::Time;
 use crate::vpc::id::SecurityGroupId;
 use crate::vpc::{Snapshot, TrafficDirection};
 
@@ -46,8 +45,8 @@ impl Engine {
         self.groups.rejected.iter()
     }
 
-    /// The groups of an interface have let none of this through: what flow logs call REJECT.
-    pub(super) fn rejected(&mut self, _now: Time, passage: &Passage, usage: Usage) {
+    /// The groups of an interface have let none of this through.
+    pub(super) fn rejected(&mut self, passage: &Passage, usage: Usage) {
         for group in &self.snapshot.eni(passage.eni).groups {
             let id = &self.snapshot.security_group(*group).id;
             let Some(rejected) = self.groups.rejected.get_mut(id) else { continue };

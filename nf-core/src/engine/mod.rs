@@ -14,6 +14,7 @@
 //! | `public` | public addresses: which lead inside, and which nobody outside can have |
 //! | `groups` | what security groups have turned away |
 //! | `flows` | set up, forward, expire, end |
+//! | `flow_log` | what the flow logs are told of them |
 //! | `classes` | flows that the fast path makes itself, by a template for their class |
 //! | `resume` | taking over a flow whose entries stand already |
 //! | `sweep` | flows under a new snapshot, a slice at a time |
@@ -26,6 +27,7 @@
 mod classes;
 mod control;
 mod counters;
+mod flow_log;
 mod flows;
 mod groups;
 mod icmp_error;
@@ -49,12 +51,14 @@ use std::sync::Arc;
 pub use counters::Counters;
 pub use flows::FlowView;
 pub use groups::Rejected;
+pub(crate) use passage::Passages;
 pub use ports::{EnvironmentError, EnvironmentView, PortInfo};
 pub use recover::Recovered;
 
 use crate::fast_path::FastPath;
 use crate::flow::wheel::Wheel;
 use crate::flow::{Capacity, FlowTable};
+use crate::flow_log::Ledger;
 use crate::id::{FlowId, Generation};
 use crate::neighbour::{Change, Neighbours, Solicitation};
 use crate::packet::MacAddr;
@@ -87,6 +91,7 @@ pub struct Engine {
     wheel: Wheel,
     neighbours: Neighbours,
     sweep: Option<Sweep>,
+    ledger: Ledger,
     groups: Groups,
     counters: Counters,
     /// Reused from call to call.
@@ -117,6 +122,7 @@ impl Engine {
             wheel: Wheel::new(config.flows.flows as u32, now),
             neighbours: Neighbours::new(config.adjacencies, config.seed),
             sweep: None,
+            ledger: Ledger::new(config.flows.flows, config.seed),
             groups: Groups::default(),
             counters: Counters::default(),
             scratch: Scratch::default(),
@@ -190,6 +196,7 @@ impl Engine {
         self.drive_neighbours(now, fast_path);
         self.look_at_classes(now, fast_path);
         self.continue_sweep(now, fast_path);
+        let flow_logs = self.ledger.advance(now, &self.flows, fast_path);
         if more || self.sweep.is_some() {
             return Some(now);
         }
@@ -198,6 +205,7 @@ impl Engine {
             self.wheel.next_deadline(),
             self.neighbours.next_deadline(),
             self.classes.next_deadline(),
+            flow_logs,
         ];
         functions.chain(deadlines.into_iter().flatten()).min()
     }

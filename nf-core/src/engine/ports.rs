@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
 use super::Engine;
 use super::limiter::Limiter;
@@ -63,7 +64,7 @@ pub(super) struct Changed {
 
 #[derive(Clone, Debug)]
 struct Environment {
-    id: Box<str>,
+    id: Arc<str>,
     bridge: Box<str>,
 }
 
@@ -97,7 +98,7 @@ pub enum EnvironmentError {
 pub(super) struct Ports {
     by_id: HashMap<PortId, Port, ahash::RandomState>,
     by_name: HashMap<Box<str>, PortId, ahash::RandomState>,
-    environments: HashMap<Box<str>, PortId, ahash::RandomState>,
+    environments: HashMap<Arc<str>, PortId, ahash::RandomState>,
 }
 
 impl Ports {
@@ -131,6 +132,11 @@ impl Port {
         octets[11..13].copy_from_slice(&[0xff, 0xfe]);
         octets[13..].copy_from_slice(&mac[3..]);
         octets.into()
+    }
+
+    /// The environment that it is, if it is one's.
+    pub fn environment_id(&self) -> Option<&Arc<str>> {
+        self.environment.as_ref().map(|it| &it.id)
     }
 
     fn resolve(&mut self, snapshot: &Snapshot) {
@@ -261,7 +267,7 @@ impl Engine {
         self.ports.by_id.values().filter_map(|port| {
             let environment = port.environment.as_ref()?;
             Some(EnvironmentView {
-                id: environment.id.clone(),
+                id: (*environment.id).into(),
                 bridge: environment.bridge.clone(),
                 port: port.info.clone(),
             })

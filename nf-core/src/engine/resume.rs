@@ -28,6 +28,8 @@ pub(super) struct Standing {
     pub reverse_out: AdjacencyId,
     /// The MAC address that its packets come from; the default, if that is not known.
     pub src_mac: MacAddr,
+    /// Whether it began under this process, not under an earlier one.
+    pub is_ours: bool,
     /// What the entries hold packets to, each way.
     pub held_macs: [Option<MacAddr>; 2],
     /// What the entries say is tracked.
@@ -95,6 +97,12 @@ impl Engine {
         }
         for (direction, usage) in [(Direction::Forward, &there), (Direction::Reverse, &back)] {
             self.flows.note_tcp_flags(id, direction, usage.tcp_flags);
+        }
+        if standing.is_ours {
+            self.log_begun(now, id, &flow, &walked.passages);
+            self.log_tcp_flags(id, Direction::Forward, there.tcp_flags);
+        } else {
+            self.log_taken_over(now, id, &flow, &walked.passages, [there, back]);
         }
         self.neighbours.hold(forward_out);
         self.neighbours.hold(reverse_out);

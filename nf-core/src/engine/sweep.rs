@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::Engine;
+use super::passage::Passages;
 use super::public::is_reached;
 use super::walk::First;
 use crate::fast_path::FastPath;
@@ -51,6 +52,7 @@ impl Engine {
             fast_path.set_own_address(address, true);
         }
         self.groups.follow(snapshot);
+        self.ledger.apply_snapshot(now, snapshot);
         let changed = self.resolve_ports(&before, fast_path);
         self.follow_interfaces(now, &changed, fast_path);
         self.sweep = Some(Sweep { next: 0 });
@@ -67,6 +69,7 @@ impl Engine {
         fast_path.restamp(&right, self.snapshot.generation());
         if end == self.flows.slots() {
             fast_path.set_fence(self.snapshot.generation());
+            self.ledger.tidy_up();
             self.sweep = None;
         } else {
             self.sweep = Some(Sweep { next: end });
@@ -98,10 +101,11 @@ impl Engine {
         fast_path: &mut dyn FastPath,
     ) {
         let Some(flow) = self.flows.get(id) else { return };
-        let Some(today) = self.flow_today(now, &flow, fast_path) else {
+        let Some((today, passages)) = self.flow_today(now, &flow, fast_path) else {
             self.end_flow(now, id, FlowEnd::Policy, fast_path);
             return;
         };
+        self.log_goes_on(now, id, &flow, &passages, fast_path);
         self.counters.flows_revalidated += 1;
         self.flows.revalidated(id, &today);
         let entries = |it: &Flow| (it.forward_out, it.reverse_out, it.tracking);
@@ -120,10 +124,15 @@ impl Engine {
         self.install(id, &today, forward, reverse, fast_path);
     }
 
-    /// A flow as it is under the snapshot in force, or `None` if that has no room for it.
-    /// Addresses are a promise to both ends, and ports are part of the keys: if either would be
-    /// others now, the flow cannot go on.
-    fn flow_today(&mut self, now: Time, flow: &Flow, fast_path: &mut dyn FastPath) -> Option<Flow> {
+    /// A flow as it is under the snapshot in force, and the interfaces it passes, or `None` if that
+    /// has no room for it. Addresses are a promise to both ends, and ports are part of the keys: if
+    /// either would be others now, the flow cannot go on.
+    fn flow_today(
+        &mut self,
+        now: Time,
+        flow: &Flow,
+        fast_path: &mut dyn FastPath,
+    ) -> Option<(Flow, Passages)> {
         let outcome = flow.reverse.tuple.reversed();
         let client = flow.forward.tuple.src.ip();
         let port = self.ports.get(flow.forward.port)?;
@@ -152,6 +161,7 @@ impl Engine {
             None => flow.reverse_out,
         };
         let (generation, tracking) = (self.snapshot.generation(), walked.tracking);
-        Some(Flow { forward_out, reverse_out, tracking, generation, ..*flow })
+        let today = Flow { forward_out, reverse_out, tracking, generation, ..*flow };
+        Some((today, walked.passages))
     }
 }

@@ -185,8 +185,14 @@ impl Engine {
                     let passed = self.enter(walk, eni, course)?;
                     Place::Subnet(passed.next)
                 }
-                Place::Leaving(uplink, vpc) => self.leave(walk, uplink, vpc)?,
-                Place::Arriving => arrive(walk)?,
+                Place::Leaving(uplink, vpc) => {
+                    course.passages.through_internet_gateway();
+                    self.leave(walk, uplink, vpc)?
+                }
+                Place::Arriving => {
+                    course.passages.through_internet_gateway();
+                    arrive(walk)?
+                }
                 Place::Out(port, hop) => return Ok((port, hop)),
             };
         }

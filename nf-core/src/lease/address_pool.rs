@@ -12,17 +12,27 @@ use crate::tuple::Protocol;
 #[error("a pool of external addresses is empty: give it at least one address")]
 pub struct NoAddress;
 
-/// External addresses of one family, with "paired" pooling: all flows of a client leave from one
-/// address as long as it has ports. RFC 4787 REQ-2: "It is RECOMMENDED that a NAT have an 'IP
-/// address pooling' behavior of 'Paired'", for the sake of protocols that open several flows and
-/// expect them from one address.
-///
-/// A client's own address is the one that hashes highest together with the client's, so nodes with
-/// the same seed agree, the order of the list does not matter, and a pool that grows from `n`
-/// addresses moves only one client in `n + 1`.
+/// Which address of a pool is a client's own: its flows leave from there as long as there are
+/// ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooling {
+    /// Each client has its own address. RFC 4787 REQ-2: "It is RECOMMENDED that a NAT have an 'IP
+    /// address pooling' behavior of 'Paired'", for the sake of protocols that open several flows
+    /// and expect them from one address.
+    ///
+    /// It is the one that hashes highest together with the client's, so nodes with the same seed
+    /// agree, the order of the list does not matter, and a pool that grows from `n` addresses moves
+    /// only one client in `n + 1`.
+    Paired(HashSeed),
+    /// All clients have the first address: where they are clones, hashing would not tell them
+    /// apart.
+    InOrder,
+}
+
+/// External addresses of one family.
 #[derive(Clone, Debug)]
 pub struct AddressPool {
-    seed: HashSeed,
+    pooling: Pooling,
     addresses: Vec<IpAddr>,
 }
 
@@ -32,8 +42,14 @@ impl AddressPool {
     /// # Errors
     ///
     /// [`NoAddress`] if there are none.
-    pub fn new(seed: HashSeed, addresses: Vec<IpAddr>) -> Result<Self, NoAddress> {
-        if addresses.is_empty() { Err(NoAddress) } else { Ok(Self { seed, addresses }) }
+    pub fn new(pooling: Pooling, addresses: Vec<IpAddr>) -> Result<Self, NoAddress> {
+        if addresses.is_empty() { Err(NoAddress) } else { Ok(Self { pooling, addresses }) }
+    }
+
+    /// Its addresses, in the order of the list.
+    #[must_use]
+    pub fn addresses(&self) -> &[IpAddr] {
+        &self.addresses
     }
 
     /// Leases a port of the client's own address or, if that has none left for this destination, of
@@ -63,11 +79,12 @@ impl AddressPool {
 
     /// Where in the list the client's own address is.
     fn own_place(&self, client: IpAddr) -> usize {
+        let Pooling::Paired(seed) = self.pooling else { return 0 };
         let score = |ip: IpAddr| {
             let mut bytes = [0; 32];
             bytes[..16].copy_from_slice(&super::mapped(ip));
             bytes[16..].copy_from_slice(&super::mapped(client));
-            self.seed.hash(&bytes)
+            seed.hash(&bytes)
         };
         (0..self.addresses.len()).max_by_key(|&place| score(self.addresses[place])).unwrap_or(0)
     }
@@ -84,7 +101,8 @@ mod tests {
     const SEED: HashSeed = HashSeed { k0: 1, k1: 2 };
 
     fn pool(addresses: &[&str]) -> AddressPool {
-        AddressPool::new(SEED, addresses.iter().map(|ip| ip.parse().unwrap()).collect()).unwrap()
+        let pooling = Pooling::Paired(SEED);
+        AddressPool::new(pooling, addresses.iter().map(|ip| ip.parse().unwrap()).collect()).unwrap()
     }
 
     fn leases(ports: u16) -> PortLeases {
@@ -175,7 +193,24 @@ mod tests {
     }
 
     #[test]
+    fn a_pool_in_order_gives_an_address_once_those_before_it_are_used_up() {
+        let addresses = ["203.0.113.3", "203.0.113.1", "203.0.113.2"];
+        let pool = AddressPool { pooling: Pooling::InOrder, ..pool(&addresses) };
+        let mut leases = leases(4);
+        let now = Time::default();
+        let acquire = |leases: &mut _, number| {
+            pool.acquire(leases, now, client(number), Protocol::Tcp, destination(1))
+        };
+        let mut held: Vec<_> = (0..12).map(|n| acquire(&mut leases, n).unwrap()).collect();
+        let seen: Vec<_> = held.iter().map(|(address, _)| address.to_string()).collect();
+        assert_eq!(seen, addresses.map(|address| [address; 4]).concat());
+        assert!(acquire(&mut leases, 12).is_err());
+        leases.release(now, held.swap_remove(5).1, Duration::ZERO);
+        assert_eq!(acquire(&mut leases, 12).unwrap().0.to_string(), addresses[1]);
+    }
+
+    #[test]
     fn a_pool_without_addresses_is_refused() {
-        assert_eq!(AddressPool::new(SEED, Vec::new()).unwrap_err(), NoAddress);
+        assert_eq!(AddressPool::new(Pooling::InOrder, Vec::new()).unwrap_err(), NoAddress);
     }
 }

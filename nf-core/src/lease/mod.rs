@@ -34,7 +34,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
 
-pub use self::address_pool::{AddressPool, NoAddress};
+pub use self::address_pool::{AddressPool, NoAddress, Pooling};
 use self::ports::Ports;
 use self::quarantine::{Quarantine, Resting};
 use crate::time::Time;

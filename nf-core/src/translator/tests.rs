@@ -59,6 +59,7 @@ impl Fixture {
                     .iter()
                     .map(|ip| External { ip: ip.parse().unwrap(), public_ip: None })
                     .collect(),
+                pooling: PAIRED,
                 translation,
             }),
         );
@@ -272,7 +273,8 @@ fn the_port_of_a_flow_is_found_under_the_public_address_too() {
     let translation = translation(5000, 5009);
     let external =
         External { ip: private.parse().unwrap(), public_ip: Some(public.parse().unwrap()) };
-    let config = RealmConfig { key: 'a', externals: vec![external], translation: &translation };
+    let externals = vec![external];
+    let config = RealmConfig { key: 'a', externals, pooling: PAIRED, translation: &translation };
     f.translator.configure([config].into_iter());
     let (_, src) = f.translate('a', SERVER, None, Some("198.51.100.7:5003")).unwrap();
     assert_eq!(src.to_string(), "10.0.0.7:5003");

@@ -185,6 +185,9 @@ resource_ids! {
     /// `pl-…`
     PrefixListId, "prefix list", |t, n| check_id(t, n, "pl-"),
         "InvalidPrefixListID.NotFound", "InvalidParameterValue";
+    /// `fl-…`
+    FlowLogId, "flow log", |t, n| check_id(t, n, "fl-"),
+        "InvalidFlowLogId.NotFound", "InvalidParameterValue";
     /// `ipv4pool-ec2-…`
     PublicIpv4PoolId, "public IPv4 pool", |t, n| check_id(t, n, "ipv4pool-ec2-"),
         "InvalidPublicIpv4PoolID.NotFound", "InvalidParameterValue";

@@ -6,16 +6,16 @@ use std::net::{IpAddr, Ipv6Addr};
 use ipnet::IpNet;
 
 use super::build;
-use super::document::{Document, Scheme};
+use super::document::{Document, FlowLogResource, Scheme};
 use super::hash::Map;
 use super::id::BridgeId;
 use super::invalid::Invalid;
 use super::lpm::Lpm;
 use super::model::{
-    Admission, Bridge, BridgeIx, Eni, EniIx, Instance, InstanceIx, LoadBalancer, LoadBalancerIx,
-    NatGateway, NatGatewayIx, Owner, PortRole, Request, RouteTable, RouteTarget, SecurityGroup,
-    SecurityGroupIx, Subnet, SubnetIx, TargetGroup, TargetGroupIx, TrafficDirection, Uplink,
-    UplinkIx, Vpc, VpcIx, is_global_unicast,
+    Admission, Bridge, BridgeIx, Eni, EniIx, FlowLog, FlowLogIx, Instance, InstanceIx,
+    LoadBalancer, LoadBalancerIx, NatGateway, NatGatewayIx, Owner, PortRole, Request, RouteTable,
+    RouteTarget, SecurityGroup, SecurityGroupIx, Subnet, SubnetIx, TargetGroup, TargetGroupIx,
+    TrafficDirection, Uplink, UplinkIx, Vpc, VpcIx, is_global_unicast,
 };
 use crate::id::Generation;
 use crate::tuple::Tuple;
@@ -50,6 +50,7 @@ pub(super) struct Resources {
     pub(super) load_balancers: Vec<LoadBalancer>,
     pub(super) target_groups: Vec<TargetGroup>,
     pub(super) bridges: Vec<Bridge>,
+    pub(super) flow_logs: Vec<FlowLog>,
     pub(super) ports: BTreeMap<Box<str>, PortRole>,
     pub(super) warnings: Vec<Invalid>,
 }
@@ -65,6 +66,8 @@ struct Lookups {
     public: Map<IpAddr, (EniIx, IpAddr)>,
     public_blocks: Lpm<VpcIx>,
     bridges: Map<BridgeId, BridgeIx>,
+    /// By interface; empty if there is no flow log.
+    flow_logs: Vec<Box<[FlowLogIx]>>,
 }
 
 impl Snapshot {
@@ -219,6 +222,12 @@ impl Snapshot {
         self.lookups.bridges.get(id).copied()
     }
 
+    /// The flow logs that record what an interface's traffic is.
+    #[must_use]
+    pub fn flow_logs_of(&self, eni: EniIx) -> &[FlowLogIx] {
+        self.lookups.flow_logs.get(eni.place()).map_or(&[], |logs| logs)
+    }
+
     // === Resources by index ===
 
     /// A VPC.
@@ -287,6 +296,12 @@ impl Snapshot {
         &self.resources.bridges[ix.place()]
     }
 
+    /// A flow log.
+    #[must_use]
+    pub fn flow_log(&self, ix: FlowLogIx) -> &FlowLog {
+        &self.resources.flow_logs[ix.place()]
+    }
+
     // === All resources of a kind ===
 
     /// Every VPC.
@@ -338,6 +353,11 @@ impl Snapshot {
     pub fn bridges(&self) -> impl Iterator<Item = (BridgeIx, &Bridge)> {
         indexed(&self.resources.bridges, BridgeIx::at)
     }
+
+    /// Every flow log.
+    pub fn flow_logs(&self) -> impl Iterator<Item = (FlowLogIx, &FlowLog)> {
+        indexed(&self.resources.flow_logs, FlowLogIx::at)
+    }
 }
 
 fn indexed<T, I>(all: &[T], index: fn(usize) -> I) -> impl Iterator<Item = (I, &T)> {
@@ -354,6 +374,29 @@ impl Resources {
             let public = addresses.filter(|ip| is_global_unicast(**ip));
             public.map(|ip| (node.eni, IpAddr::V6(*ip)))
         })
+    }
+}
+
+impl Resources {
+    /// The flow logs that each interface is in; nothing if there are none.
+    fn flow_logs_by_interface(&self) -> Vec<Box<[FlowLogIx]>> {
+        if self.flow_logs.is_empty() {
+            return Vec::new();
+        }
+        let mut places: Map<&FlowLogResource, Vec<FlowLogIx>> = Map::default();
+        for (ix, log) in indexed(&self.flow_logs, FlowLogIx::at) {
+            places.entry(&log.resource).or_default().push(ix);
+        }
+        let logs_of = |eni: &Eni| {
+            let (vpc, subnet) = (&self.vpcs[eni.vpc.place()], &self.subnets[eni.subnet.place()]);
+            let resources = [
+                FlowLogResource::Vpc(vpc.id.clone()),
+                FlowLogResource::Subnet(subnet.id.clone()),
+                FlowLogResource::NetworkInterface(eni.id.clone()),
+            ];
+            resources.iter().filter_map(|it| places.get(it)).flatten().copied().collect()
+        };
+        self.enis.iter().map(logs_of).collect()
     }
 }
 
@@ -388,6 +431,7 @@ impl Lookups {
             public,
             public_blocks: public_blocks.collect(),
             bridges: bridges.map(|(place, it)| (it.id.clone(), BridgeIx::at(place))).collect(),
+            flow_logs: resources.flow_logs_by_interface(),
         }
     }
 }

@@ -47,7 +47,8 @@ pub fn nat() -> String {
 /// The same with eight Elastic IP addresses, for more flows than one has ports for.
 pub fn nat_of_many() -> String {
     let addresses: Vec<_> = (0..1 << (32 - MANY_LENGTH)).map(|n| nth(MANY, n)).collect();
-    network(Some(INSIDE), &addresses)
+    // EC2's quota, unless it is raised, is 5.
+    network(Some(INSIDE), &addresses) + &format!("\n[quotas]\nelastic_ips = {}\n", addresses.len())
 }
 
 /// Hosts behind a NAT gateway, 1,000 declared network interfaces in a subnet of their own, and a

@@ -1,4 +1,5 @@
-//! Elastic IP addresses: each on one private address of one interface, or at rest.
+//! Public addresses: Elastic IP addresses, each on one private address of one interface or at rest,
+//! and those that subnets gave to interfaces.
 
 use std::net::IpAddr;
 
@@ -7,12 +8,14 @@ use ipnet::IpNet;
 use super::ids::Ids;
 use super::interface::Interfaces;
 use super::network::{Network, is_host};
+use super::pool::Pools;
 use super::uplink::Uplinks;
 use super::{InvalidKind, Path, Problems};
 use crate::vpc::document::{self, ConnectivityType, Document, Scheme};
 use crate::vpc::hash::Map;
-use crate::vpc::id::{AllocationId, VpcId};
-use crate::vpc::model::{EniIx, Owner, PublicAddress, is_global_unicast};
+use crate::vpc::id::AllocationId;
+use crate::vpc::lpm::Lpm;
+use crate::vpc::model::{EniIx, InterfaceType, Owner, PublicAddress, Vpc, is_global_unicast};
 
 /// The allocations of a document and what each is used by.
 pub(super) struct Allocations {
@@ -25,23 +28,34 @@ impl Allocations {
         document: &Document,
         network: &Network,
         uplinks: &Uplinks,
+        pools: &Pools,
         problems: &mut Problems,
     ) -> Self {
-        let mut allocated: Map<IpAddr, usize> = Map::default();
-        for (place, address) in document.address.iter().enumerate() {
-            let at = || Path::of("address", place).key("public_ip");
-            let ip = address.public_ip;
-            let first = *allocated.entry(ip).or_insert(place);
+        let inside = inside(network);
+        let mut holders: Map<IpAddr, Path> = Map::default();
+        let mut hold = |ip: IpAddr, holder: Path, problems: &mut Problems| {
+            let at = || holder.key("public_ip");
+            let other = holders.get(&ip).or_else(|| uplinks.holder(ip)).cloned();
             if !is_host(ip) {
                 problems.add(at(), InvalidKind::NotAHost { address: ip });
-            } else if first != place {
-                let other = Path::of("address", first);
+            } else if let Some(other) = other {
                 problems.add(at(), InvalidKind::PublicAddressInUse { address: ip, other });
-            } else if let Some(other) = uplinks.holder(ip).cloned() {
-                problems.add(at(), InvalidKind::PublicAddressInUse { address: ip, other });
-            } else if let Some((block, vpc)) = vpc_around(ip, network) {
-                let vpc = vpc.clone();
+            } else if let Some((block, vpc)) = inside.get(ip) {
+                let (block, vpc) = (*block, vpc.id.clone());
                 problems.add(at(), InvalidKind::PublicAddressInVpc { address: ip, block, vpc });
+            }
+            holders.entry(ip).or_insert(holder);
+        };
+        for (place, address) in document.address.iter().enumerate() {
+            hold(address.public_ip, Path::of("address", place), problems);
+        }
+        for (place, interface) in document.network_interface.iter().enumerate() {
+            let Some(public_ip) = interface.public_ip else { continue };
+            let path = Path::of("network_interface", place);
+            hold(public_ip.into(), path.clone(), problems);
+            if !pools.contains(public_ip) {
+                let address = public_ip.into();
+                problems.add(path.key("public_ip"), InvalidKind::NotFromPool { address });
             }
         }
         Self { used_by: vec![None; document.address.len()] }
@@ -67,14 +81,16 @@ impl Allocations {
         for (place, load_balancer) in document.load_balancer.iter().enumerate() {
             stage.of_load_balancer(place, load_balancer);
         }
+        for (place, interface) in document.network_interface.iter().enumerate() {
+            stage.of_subnet(EniIx::at(place), interface);
+        }
     }
 }
 
-/// The block of a VPC with an internet gateway that contains a public address.
-fn vpc_around(address: IpAddr, network: &Network) -> Option<(IpNet, &VpcId)> {
-    network.vpcs.iter().flatten().filter(|vpc| vpc.uplink.is_some()).find_map(|vpc| {
-        vpc.blocks().find(|block| block.contains(&address)).map(|block| (block, &vpc.id))
-    })
+/// The blocks of VPCs with an internet gateway, each with its VPC.
+fn inside(network: &Network) -> Lpm<(IpNet, &Vpc)> {
+    let vpcs = network.vpcs.iter().flatten().filter(|vpc| vpc.uplink.is_some());
+    vpcs.flat_map(|vpc| vpc.blocks().map(move |block| (block, (block, vpc)))).collect()
 }
 
 struct Stage<'a, 'd> {
@@ -171,6 +187,20 @@ impl Stage<'_, '_> {
         }
     }
 
+    /// The public address that its subnet gave to an interface. It rests while an Elastic IP
+    /// address stands for the primary private address, and in a VPC without an internet gateway,
+    /// where no packet could be for it.
+    fn of_subnet(&mut self, eni_ix: EniIx, interface: &document::NetworkInterface) {
+        let Some(eni) = self.interfaces.get_mut(eni_ix) else { return };
+        let given = interface.public_ip.zip(interface.private_ip_address);
+        let Some((public_ip, private_ip)) = given else { return };
+        let (public_ip, private_ip) = (public_ip.into(), private_ip.into());
+        let has_gateway = self.network.vpc(eni.vpc).is_some_and(|vpc| vpc.uplink.is_some());
+        if has_gateway && eni.public_ip_of(private_ip).is_none() {
+            eni.public_ips.push(PublicAddress { allocation_id: None, private_ip, public_ip });
+        }
+    }
+
     /// The public address of an allocation.
     fn public_ip(&mut self, id: &AllocationId, at: &Path) -> Option<IpAddr> {
         let place = self.ids.allocations.find(id, || at.clone(), self.problems)?;
@@ -188,9 +218,9 @@ impl Stage<'_, '_> {
         self.used_by[place] = Some(at.clone());
         let Some(eni) = self.interfaces.get_mut(eni_ix) else { return };
         let Some(private_ip) = private else {
-            // An address that could not be chosen has been reported already.
-            let missing_v6 = public_ip.is_ipv6() && eni.owner == Owner::Instance;
-            if missing_v6 {
+            // An address that could not be chosen, or that is missing, has been reported already.
+            let without_ipv6 = public_ip.is_ipv6() && eni.owner == Owner::Instance;
+            if without_ipv6 || eni.interface_type == InterfaceType::EfaOnly {
                 let kind =
                     InvalidKind::NoPrivateAddress { address: public_ip, eni: eni.id.clone() };
                 self.problems.add(at, kind);

@@ -6,9 +6,13 @@
 //! goes by the owners' ids, not by their order in the document: moving a block of text must not
 //! renumber anything.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::addresses::{Addresses, Family, Holder};
+use super::attachment::Attachments;
 use super::derived::mac_of;
 use super::ids::Ids;
 use super::instance::Instances;
@@ -18,9 +22,10 @@ use super::security_group::SecurityGroups;
 use super::{InvalidKind, Path, Problems};
 use crate::flow::Timeouts;
 use crate::packet::MacAddr;
-use crate::vpc::document::{self, ConnectionTracking, Document};
+use crate::vpc::document::{self, Document, NetworkInterfaceType};
 use crate::vpc::hash::Map;
 use crate::vpc::id::{EniId, ResourceId, SubnetId};
+use crate::vpc::invalid::InvalidAttachment;
 use crate::vpc::model::{Eni, EniIx, Owner, Subnet, SubnetIx, VpcIx};
 
 /// The interfaces of a snapshot: the document's own in their order, then the managed ones.
@@ -32,7 +37,7 @@ pub(super) struct Interfaces {
     pub(super) of_load_balancers: Vec<Vec<Option<EniIx>>>,
     /// By the place of the bridge in the document.
     pub(super) of_bridges: Vec<Option<EniIx>>,
-    by_address: Map<(VpcIx, IpAddr), EniIx>,
+    addresses: Addresses,
     by_id: Map<EniId, Path>,
     wanted: Vec<Wanted>,
 }
@@ -62,13 +67,14 @@ impl Interfaces {
         around: &Around<'_>,
         problems: &mut Problems,
     ) -> Self {
-        let &Around { ids, network, .. } = around;
+        let &Around { ids, network, instances, .. } = around;
+        let mut attachments = Attachments::default();
         let mut interfaces = Self {
             enis: Vec::new(),
             of_nat_gateways: Vec::new(),
             of_load_balancers: Vec::new(),
             of_bridges: Vec::new(),
-            by_address: Map::default(),
+            addresses: Addresses::default(),
             by_id: Map::default(),
             wanted: Vec::new(),
         };
@@ -77,8 +83,9 @@ impl Interfaces {
             // Two declared interfaces with one id were reported with the ids.
             let id = interface.network_interface_id.clone();
             interfaces.by_id.entry(id).or_insert_with(|| path.clone());
-            interfaces.declare(&path, interface, around, problems);
+            interfaces.declare(&path, interface, around, &mut attachments, problems);
         }
+        attachments.check_instances(instances, network, problems);
         interfaces.check_macs(document, network, problems);
         for managed in nat_gateways(document, ids) {
             let eni = interfaces.manage(managed, around, problems);
@@ -107,7 +114,7 @@ impl Interfaces {
 
     /// The interface with this private address.
     pub(super) fn at(&self, vpc: VpcIx, address: IpAddr) -> Option<&Eni> {
-        self.get(*self.by_address.get(&(vpc, address))?)
+        self.get(self.addresses.at(vpc, address)?)
     }
 
     /// Takes an interface of an instance into the list.
@@ -116,65 +123,73 @@ impl Interfaces {
         path: &Path,
         interface: &document::NetworkInterface,
         around: &Around<'_>,
+        attachments: &mut Attachments,
         problems: &mut Problems,
     ) {
         let &Around { ids, network, instances, security_groups } = around;
-        let ix = EniIx::at(self.enis.len());
-        if let Some(mac) = interface.mac_address.filter(|mac| !is_one_host(*mac)) {
-            problems.add(path.key("mac_address"), InvalidKind::MacNotUnicast { mac });
-        }
+        check_alone(path, interface, problems);
         let place = ids.subnets.find(&interface.subnet_id, || path.key("subnet_id"), problems);
-        let place = place.map(SubnetIx::at);
-        let attached = instances.attach(path, interface, ids, problems);
-        let found = place.and_then(|ix| Some((ix, network.subnet(ix)?)));
-        let eni = found.map(|(subnet, found)| {
-            let id = interface.network_interface_id.clone();
-            let groups = path.key("groups");
-            let mac = interface.mac_address.or_else(|| {
-                // Whoever starts the instance has to give its device an address before there is
-                // any packet to learn it from.
-                interface.attachment.as_ref().map(|_| mac_of(id.as_str()))
-            });
-            Eni {
-                id,
-                subnet,
-                vpc: found.vpc,
-                owner: Owner::Instance,
-                interface_type: interface.interface_type.into(),
-                private_ips: primary_first(interface),
-                ipv4_prefixes: interface.ipv4_prefixes.clone(),
-                ipv6_addresses: interface.ipv6_addresses.clone(),
-                ipv6_prefixes: interface.ipv6_prefixes.clone(),
-                public_ips: Vec::new(),
-                groups: security_groups.of_interface(
-                    &interface.groups,
-                    found.vpc,
-                    ids,
-                    &groups,
-                    problems,
-                ),
-                mac,
-                port: attached.as_ref().map_or(interface.port.clone(), |it| it.port.clone()),
-                attachment: attached.map(|it| it.attachment),
-                timeouts: timeouts(interface.connection_tracking),
-                source_dest_check: interface.source_dest_check,
-                description: interface.description.clone(),
+        let found = place.map(SubnetIx::at).and_then(|ix| Some((ix, network.subnet(ix)?)));
+        let subnet = found.map(|(_, subnet)| subnet);
+        let attached = attachments.attach(path, interface, subnet, instances, ids, problems);
+        let Some((subnet_ix, subnet)) = found else {
+            self.enis.push(None);
+            return;
+        };
+        let id = interface.network_interface_id.clone();
+        let holder = Holder { ix: EniIx::at(self.enis.len()), id: id.clone() };
+        let groups = path.key("groups");
+        self.enis.push(Some(Eni {
+            subnet: subnet_ix,
+            vpc: subnet.vpc,
+            owner: Owner::Instance,
+            interface_type: interface.interface_type.into(),
+            private_ips: primary_first(interface),
+            ipv4_prefixes: interface.ipv4_prefixes.clone(),
+            ipv6_addresses: interface.ipv6_addresses.clone(),
+            ipv6_prefixes: interface.ipv6_prefixes.clone(),
+            public_ips: Vec::new(),
+            groups: security_groups.of_interface(
+                &interface.groups,
+                subnet.vpc,
+                ids,
+                &groups,
+                problems,
+            ),
+            // Whoever starts the instance has to give its device an address before there is any
+            // packet to learn it from.
+            mac: interface
+                .mac_address
+                .or_else(|| interface.attachment.as_ref().map(|_| mac_of(id.as_str()))),
+            port: attached.as_ref().map_or(interface.port.clone(), |it| it.port.clone()),
+            attachment: attached.map(|it| it.attachment),
+            timeouts: timeouts(
+                &path.key("connection_tracking"),
+                &interface.connection_tracking,
+                problems,
+            ),
+            source_dest_check: interface.source_dest_check,
+            description: interface.description.clone(),
+            id,
+        }));
+        let mut take = |address: IpAddr, at: Path| {
+            if let Err(kind) = self.addresses.take(&holder, subnet, address) {
+                problems.add(at, kind);
             }
-        });
-        self.enis.push(eni);
-        let Some(subnet) = place.and_then(|place| network.subnet(place)) else { return };
+        };
         if let Some(primary) = interface.private_ip_address {
-            let at = || path.key("private_ip_address");
-            self.take(ix, subnet, IpAddr::V4(primary), at, problems);
+            take(primary.into(), path.key("private_ip_address"));
         }
+        let all = path.key("secondary_private_ip_addresses");
         for (place, &v4) in interface.secondary_private_ip_addresses.iter().enumerate() {
-            let at = || path.key("secondary_private_ip_addresses").index(place);
-            self.take(ix, subnet, IpAddr::V4(v4), at, problems);
+            take(v4.into(), all.index(place));
         }
+        let all = path.key("ipv6_addresses");
         for (place, &v6) in interface.ipv6_addresses.iter().enumerate() {
-            let at = || path.key("ipv6_addresses").index(place);
-            self.take(ix, subnet, IpAddr::V6(v6), at, problems);
+            take(v6.into(), all.index(place));
         }
+        let prefixes = (&interface.ipv4_prefixes[..], &interface.ipv6_prefixes[..]);
+        self.take_prefixes(&holder, subnet, prefixes, path, problems);
     }
 
     /// Takes a managed interface into the list, with the addresses that the document gives it.
@@ -202,7 +217,7 @@ impl Interfaces {
             self.by_id.insert(id.clone(), path.clone());
         }
 
-        let ix = EniIx::at(self.enis.len());
+        let holder = Holder { ix: EniIx::at(self.enis.len()), id: id.clone() };
         let (v4_key, v4) = managed.v4;
         let groups = managed.groups.map(|named| {
             let path = path.key("security_group_ids");
@@ -215,9 +230,9 @@ impl Interfaces {
             owner: managed.owner,
             interface_type: managed.owner.interface_type(),
             private_ips: v4.into_iter().collect(),
-            ipv4_prefixes: Vec::new(),
+            ipv4_prefixes: managed.v4_prefixes.to_vec(),
             ipv6_addresses: managed.v6.into_iter().collect(),
-            ipv6_prefixes: Vec::new(),
+            ipv6_prefixes: managed.v6_prefixes.to_vec(),
             public_ips: Vec::new(),
             groups: groups.unwrap_or_default(),
             mac: None,
@@ -227,12 +242,16 @@ impl Interfaces {
             source_dest_check: managed.source_dest_check,
             description: managed.description,
         }));
-        if let Some(v4) = v4 {
-            self.take(ix, subnet, IpAddr::V4(v4), || path.key(v4_key), problems);
+        for (key, address) in
+            [(v4_key, v4.map(IpAddr::V4)), ("ipv6_address", managed.v6.map(IpAddr::V6))]
+        {
+            let Some(address) = address else { continue };
+            if let Err(kind) = self.addresses.take(&holder, subnet, address) {
+                problems.add(path.key(key), kind);
+            }
         }
-        if let Some(v6) = managed.v6 {
-            self.take(ix, subnet, IpAddr::V6(v6), || path.key("ipv6_address"), problems);
-        }
+        let prefixes = (managed.v4_prefixes, managed.v6_prefixes);
+        self.take_prefixes(&holder, subnet, prefixes, &path, problems);
         let kind = match managed.owner {
             Owner::Instance => 0,
             Owner::NatGateway(_) => 1,
@@ -240,43 +259,32 @@ impl Interfaces {
             Owner::Bridge(_) => 3,
         };
         self.wanted.push(Wanted {
-            eni: ix,
+            eni: holder.ix,
             order: (kind, managed.owner_id.to_owned(), subnet.id.clone()),
             path,
             v4_key,
             v4_count: managed.v4_count.saturating_sub(usize::from(v4.is_some())),
             v6_count: managed.v6_count.saturating_sub(usize::from(managed.v6.is_some())),
         });
-        Some(ix)
+        Some(holder.ix)
     }
 
-    /// Gives an address to an interface, unless it cannot have it.
-    fn take(
+    /// Gives prefixes to an interface, those that it can have.
+    fn take_prefixes(
         &mut self,
-        eni: EniIx,
+        holder: &Holder,
         subnet: &Subnet,
-        address: IpAddr,
-        path: impl FnOnce() -> Path,
+        (v4, v6): (&[Ipv4Net], &[Ipv6Net]),
+        path: &Path,
         problems: &mut Problems,
     ) {
-        let id = || subnet.id.clone();
-        let kind = match subnet.block_of(address) {
-            None => InvalidKind::NoIpv6Block { noun: "subnet", id: subnet.id.to_string() },
-            Some(block) if !block.contains(&address) => {
-                InvalidKind::AddressOutsideSubnet { address, subnet: id(), block }
+        let v4 = v4.iter().enumerate().map(|(at, it)| ("ipv4_prefixes", at, IpNet::V4(*it)));
+        let v6 = v6.iter().enumerate().map(|(at, it)| ("ipv6_prefixes", at, IpNet::V6(*it)));
+        for (key, place, prefix) in v4.chain(v6) {
+            if let Err(kind) = self.addresses.take_prefix(holder, subnet, prefix) {
+                problems.add(path.key(key).index(place), kind);
             }
-            Some(_) if subnet.is_reserved(address) => {
-                InvalidKind::AddressReserved { address, subnet: id() }
-            }
-            Some(_) => {
-                let Some(holder) = self.at(subnet.vpc, address) else {
-                    self.by_address.insert((subnet.vpc, address), eni);
-                    return;
-                };
-                InvalidKind::AddressInUse { address, eni: holder.id.clone() }
-            }
-        };
-        problems.add(path(), kind);
+        }
     }
 
     /// Chooses the first free addresses of their subnets for managed interfaces that need more
@@ -284,63 +292,33 @@ impl Interfaces {
     pub(super) fn fill_in_addresses(&mut self, network: &Network, problems: &mut Problems) {
         let mut wanted = std::mem::take(&mut self.wanted);
         wanted.sort_by(|a, b| a.order.cmp(&b.order));
-        let mut search = Search::default();
         for want in wanted {
             let Some(eni) = self.get(want.eni) else { continue };
-            let subnet_ix = eni.subnet;
+            let (subnet_ix, holder) = (eni.subnet, Holder { ix: want.eni, id: eni.id.clone() });
             let Some(subnet) = network.subnet(subnet_ix) else { continue };
-            let any_v4 = Some(IpAddr::V4(subnet.cidr.network()));
-            let any_v6 = subnet.ipv6_cidr.map(|cidr| IpAddr::V6(cidr.network()));
-            for (family, count, key) in
-                [(any_v4, want.v4_count, want.v4_key), (any_v6, want.v6_count, "ipv6_address")]
-            {
+            for (family, count, key) in [
+                (Family::V4, want.v4_count, want.v4_key),
+                (Family::V6, want.v6_count, "ipv6_address"),
+            ] {
                 for _ in 0..count {
-                    let Err(kind) = self.choose(want.eni, subnet_ix, subnet, family, &mut search)
-                    else {
-                        continue;
-                    };
-                    problems.add(want.path.key(key), kind);
-                    break;
+                    match self.addresses.choose(&holder, subnet_ix, subnet, family) {
+                        Ok(address) => self.add_address(want.eni, address),
+                        Err(kind) => {
+                            problems.add(want.path.key(key), kind);
+                            break;
+                        }
+                    }
                 }
             }
         }
     }
 
-    /// Gives an interface the first free address of the family that `family` is of.
-    fn choose(
-        &mut self,
-        eni: EniIx,
-        subnet_ix: SubnetIx,
-        subnet: &Subnet,
-        family: Option<IpAddr>,
-        search: &mut Search,
-    ) -> Result<(), InvalidKind> {
-        let Some((first, block)) = family.and_then(|ip| Some((ip, subnet.block_of(ip)?))) else {
-            return Err(InvalidKind::NoIpv6Block { noun: "subnet", id: subnet.id.to_string() });
-        };
-        if let Some(port) = &subnet.port {
-            let (subnet, port) = (subnet.id.clone(), port.clone());
-            return Err(InvalidKind::AddressNeeded { subnet, port });
+    fn add_address(&mut self, ix: EniIx, address: IpAddr) {
+        let Some(eni) = self.get_mut(ix) else { return };
+        match address {
+            IpAddr::V4(address) => eni.private_ips.push(address),
+            IpAddr::V6(address) => eni.ipv6_addresses.push(address),
         }
-        let is_free = |address: &IpAddr| {
-            !subnet.is_reserved(*address) && !self.by_address.contains_key(&(subnet.vpc, *address))
-        };
-        let next = search.next.entry((subnet_ix, first.is_ipv4())).or_insert(Some(first));
-        let address = std::iter::successors(*next, |address| following(*address))
-            .take_while(|address| block.contains(address))
-            .find(is_free);
-        *next = address.and_then(following);
-        let Some(address) = address else {
-            return Err(InvalidKind::NoFreeAddress { subnet: subnet.id.clone(), block });
-        };
-        self.by_address.insert((subnet.vpc, address), eni);
-        if let Some(eni) = self.get_mut(eni) {
-            match address {
-                IpAddr::V4(address) => eni.private_ips.push(address),
-                IpAddr::V6(address) => eni.ipv6_addresses.push(address),
-            }
-        }
-        Ok(())
     }
 
     /// Reports two interfaces that share a MAC address and a segment. Behind different ports they
@@ -368,27 +346,54 @@ fn primary_first(interface: &document::NetworkInterface) -> Vec<Ipv4Addr> {
     interface.private_ip_address.into_iter().chain(others).collect()
 }
 
-fn timeouts(tracking: ConnectionTracking) -> Timeouts {
-    let seconds = |number: u32| Duration::from_secs(number.into());
-    Timeouts {
-        tcp_established: seconds(tracking.tcp_established_timeout),
-        udp: seconds(tracking.udp_timeout),
-        udp_stream: seconds(tracking.udp_stream_timeout),
-        ..Timeouts::default()
+/// Reports what is wrong with an interface whatever is around it.
+fn check_alone(path: &Path, interface: &document::NetworkInterface, problems: &mut Problems) {
+    if let Some(mac) = interface.mac_address.filter(|mac| !is_one_host(*mac)) {
+        problems.add(path.key("mac_address"), InvalidKind::MacNotUnicast { mac });
+    }
+    if interface.port.is_some() && interface.attachment.is_some() {
+        problems.add(path.key("port"), InvalidAttachment::PortAndAttachment.into());
+    }
+    if interface.interface_type == NetworkInterfaceType::EfaOnly {
+        for (key, there) in [
+            ("private_ip_address", interface.private_ip_address.is_some()),
+            (
+                "secondary_private_ip_addresses",
+                !interface.secondary_private_ip_addresses.is_empty(),
+            ),
+            ("ipv4_prefixes", !interface.ipv4_prefixes.is_empty()),
+            ("ipv6_addresses", !interface.ipv6_addresses.is_empty()),
+            ("ipv6_prefixes", !interface.ipv6_prefixes.is_empty()),
+            ("public_ip", interface.public_ip.is_some()),
+        ] {
+            if there {
+                problems.add(path.key(key), InvalidKind::AddressWithoutIp);
+            }
+        }
+    } else if interface.private_ip_address.is_none() {
+        problems.add(path.key("private_ip_address"), InvalidKind::NoPrimaryAddress);
     }
 }
 
-/// Where the search for a free address goes on, by subnet and whether it is for IPv4: what was
-/// passed once is taken.
-#[derive(Default)]
-struct Search {
-    next: Map<(SubnetIx, bool), Option<IpAddr>>,
-}
-
-fn following(address: IpAddr) -> Option<IpAddr> {
-    match address {
-        IpAddr::V4(v4) => v4.to_bits().checked_add(1).map(|bits| Ipv4Addr::from_bits(bits).into()),
-        IpAddr::V6(v6) => v6.to_bits().checked_add(1).map(|bits| Ipv6Addr::from_bits(bits).into()),
+/// The idle times of flows that pass an interface and no function.
+fn timeouts(
+    path: &Path,
+    tracking: &document::ConnectionTracking,
+    problems: &mut Problems,
+) -> Timeouts {
+    let &document::ConnectionTracking {
+        tcp_established_timeout: tcp,
+        udp_stream_timeout: stream,
+        udp_timeout: udp,
+    } = tracking;
+    problems.check_range(|| path.key("tcp_established_timeout"), tcp, 60, 432_000);
+    problems.check_range(|| path.key("udp_stream_timeout"), stream, 60, 180);
+    problems.check_range(|| path.key("udp_timeout"), udp, 30, 60);
+    Timeouts {
+        tcp_established: Duration::from_secs(tcp.into()),
+        udp: Duration::from_secs(udp.into()),
+        udp_stream: Duration::from_secs(stream.into()),
+        ..Timeouts::default()
     }
 }
 

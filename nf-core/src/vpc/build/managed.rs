@@ -3,6 +3,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use ipnet::{Ipv4Net, Ipv6Net};
+
 use super::Path;
 use super::derived::hash_of;
 use super::ids::Ids;
@@ -24,9 +26,11 @@ pub(super) struct Managed<'d> {
     pub(super) v4: (&'static str, Option<Ipv4Addr>),
     /// How many IPv4 addresses it needs.
     pub(super) v4_count: usize,
+    pub(super) v4_prefixes: &'d [Ipv4Net],
     pub(super) v6: Option<Ipv6Addr>,
     /// How many IPv6 addresses it needs.
     pub(super) v6_count: usize,
+    pub(super) v6_prefixes: &'d [Ipv6Net],
     pub(super) source_dest_check: bool,
     /// What may pass it, of those that have groups: none named is the default group.
     pub(super) groups: Option<&'d [SecurityGroupId]>,
@@ -58,8 +62,10 @@ pub(super) fn nat_gateways<'d>(
             // One private address for every Elastic IP address: the internet gateway translates
             // one to one.
             v4_count: (gateway.allocation_ids.len() - v6_count).max(1),
+            v4_prefixes: &[],
             v6: None,
             v6_count,
+            v6_prefixes: &[],
             source_dest_check: false,
             groups: None,
             description: format!("Interface for NAT Gateway {}", gateway.nat_gateway_id),
@@ -86,8 +92,10 @@ pub(super) fn nodes<'d>(
             subnet_id: &mapping.subnet_id,
             v4: ("private_ipv4_address", mapping.private_ipv4_address),
             v4_count: 1,
+            v4_prefixes: &[],
             v6: mapping.ipv6_address,
             v6_count: v6_allocations,
+            v6_prefixes: &[],
             source_dest_check: false,
             groups: None,
             description: format!("ELB net/{name}"),
@@ -104,8 +112,10 @@ pub(super) fn bridges(document: &Document) -> impl Iterator<Item = Managed<'_>> 
         subnet_id: &bridge.subnet_id,
         v4: ("private_ip_address", bridge.private_ip_address),
         v4_count: 1,
+        v4_prefixes: &bridge.ipv4_prefixes,
         v6: bridge.ipv6_address,
         v6_count: 0,
+        v6_prefixes: &bridge.ipv6_prefixes,
         source_dest_check: true,
         groups: Some(&bridge.security_group_ids),
         description: format!("Lambda bridge {}", bridge.lambda_bridge_id),

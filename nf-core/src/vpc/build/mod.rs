@@ -5,16 +5,21 @@
 //! not blamed as well; places in the arrays are those in the document all the same. Any error at
 //! all means that there is no snapshot.
 
+mod addresses;
 mod association;
+mod attachment;
 mod balancing;
 mod derived;
+mod flow_log;
 mod ids;
 mod instance;
 mod interface;
 mod managed;
 mod network;
+mod pool;
 mod port;
 mod prefix_list;
+mod quotas;
 mod routing;
 mod security_group;
 mod translation;
@@ -31,6 +36,7 @@ use ids::Ids;
 use instance::Instances;
 use interface::{Around, Interfaces};
 use network::Network;
+use pool::Pools;
 use security_group::SecurityGroups;
 use uplink::Uplinks;
 
@@ -39,9 +45,11 @@ pub(super) fn build(generation: Generation, document: &Document) -> Result<Snaps
     let mut warnings = Problems::default();
 
     let ids = Ids::collect(document, &mut problems);
+    quotas::check(document, &ids, &mut problems);
     let mut network = Network::resolve(document, &ids, &mut problems);
     let uplinks = Uplinks::resolve(document, &ids, &mut network, &mut problems);
-    let instances = Instances::resolve(document);
+    let pools = Pools::resolve(document, &network, &mut problems);
+    let instances = Instances::resolve(document, &mut problems);
     let security_groups = SecurityGroups::resolve(document, &ids, &network, &mut problems);
     let around = Around {
         ids: &ids,
@@ -51,7 +59,7 @@ pub(super) fn build(generation: Generation, document: &Document) -> Result<Snaps
     };
     let mut interfaces = Interfaces::resolve(document, &around, &mut problems);
     interfaces.fill_in_addresses(&network, &mut problems);
-    let mut allocations = Allocations::resolve(document, &network, &uplinks, &mut problems);
+    let mut allocations = Allocations::resolve(document, &network, &uplinks, &pools, &mut problems);
     allocations.associate(document, &ids, &network, &mut interfaces, &mut problems);
     let nat_gateways = translation::nat_gateways(document, &interfaces, &mut problems);
     let bridges = translation::bridges(document, &interfaces, &mut problems);
@@ -61,6 +69,7 @@ pub(super) fn build(generation: Generation, document: &Document) -> Result<Snaps
         balancing::load_balancers(document, &ids, &network, &interfaces, &mut problems);
     let route_tables =
         routing::resolve(document, &ids, &network, &interfaces, &mut problems, &mut warnings);
+    let flow_logs = flow_log::resolve(document, &ids, &network, &interfaces, &mut problems);
     let ports = port::resolve(document, &mut problems);
 
     if !problems.0.is_empty() {
@@ -72,7 +81,7 @@ pub(super) fn build(generation: Generation, document: &Document) -> Result<Snaps
             vpcs: all(network.vpcs),
             subnets: all(network.subnets),
             uplinks: all(uplinks.uplinks),
-            instances: all(instances.instances),
+            instances: all(instances.resolved),
             enis: all(interfaces.enis),
             security_groups: all(security_groups.groups),
             route_tables: all(route_tables),
@@ -80,6 +89,7 @@ pub(super) fn build(generation: Generation, document: &Document) -> Result<Snaps
             load_balancers: all(load_balancers),
             target_groups: all(target_groups),
             bridges: all(bridges),
+            flow_logs: all(flow_logs),
             ports,
             warnings: warnings.0,
         },
@@ -105,6 +115,13 @@ impl Problems {
         if !(min..=max).contains(&found) {
             let [found, min, max] = [found, min, max].map(u64::from);
             self.add(path(), InvalidKind::OutOfRange { found, min, max });
+        }
+    }
+    /// Reports a text that is not one word, as lists and logs need it.
+    fn check_word(&mut self, path: impl FnOnce() -> Path, noun: &'static str, found: &str) {
+        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        if !(1..=64).contains(&found.len()) || !found.bytes().all(is_word) {
+            self.add(path(), InvalidKind::NotAWord { noun, found: found.into() });
         }
     }
 }

@@ -71,6 +71,8 @@ impl Network {
         if let Some(cidr) = subnet.ipv6_cidr_block {
             check_block(path.key("ipv6_cidr_block"), SUBNET, IpNet::V6(cidr), problems);
         }
+        let zone = &subnet.availability_zone;
+        problems.check_word(|| path.key("availability_zone"), "zone", zone);
         let vpc_place = ids.vpcs.find(&subnet.vpc_id, || path.key("vpc_id"), problems)?;
         let vpc = VpcIx::at(vpc_place);
         let route_table = match &subnet.route_table_id {
@@ -115,7 +117,7 @@ impl Network {
             ipv6_cidr: subnet.ipv6_cidr_block,
             route_table,
             port: subnet.port.clone(),
-            availability_zone: subnet.availability_zone.as_str().into(),
+            availability_zone: zone.as_str().into(),
         })
     }
 
@@ -200,6 +202,7 @@ fn resolve_vpc(path: &Path, vpc: &document::Vpc, problems: &mut Problems) -> Opt
     if let Some(cidr) = vpc.ipv6_cidr_block {
         check_block(path.key("ipv6_cidr_block"), VPC, IpNet::V6(cidr), problems);
     }
+    problems.check_word(|| path.key("owner_id"), "account", &vpc.owner_id);
     (problems.0.len() == before).then(|| Vpc {
         id: vpc.vpc_id.clone(),
         cidr: vpc.cidr_block,

@@ -172,9 +172,24 @@ impl Stage<'_, '_> {
                 let Some(place) = self.ids.interfaces.get(id) else {
                     return Some(self.blackhole(at, id, destination));
                 };
-                self.interface(at, id, EniIx::at(place), vpc)
+                let eni = EniIx::at(place);
+                let target = self.interface(at.clone(), id, eni, vpc)?;
+                if !self.is_unreachable(eni) {
+                    return Some(target);
+                }
+                self.warnings.add(at, InvalidKind::DetachedTarget { eni: id.clone(), destination });
+                Some(RouteTarget::Blackhole)
             }
         }
+    }
+
+    /// Whether packets cannot be delivered to an instance's interface: it is not attached, or its
+    /// instance is stopped. EC2 calls a route to it a blackhole too.
+    fn is_unreachable(&self, eni: EniIx) -> bool {
+        let Some(eni) = self.interfaces.get(eni) else { return false };
+        let subnet = self.network.subnet(eni.subnet);
+        let on_segment = eni.attachment.is_none() && subnet.is_some_and(|it| it.port.is_some());
+        eni.port.is_none() && !on_segment
     }
 
     fn blackhole<I: ResourceId>(&mut self, path: Path, id: &I, destination: IpNet) -> RouteTarget {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 
+use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::text;
@@ -125,10 +126,19 @@ pub struct LambdaBridge {
     /// Its private address, as for [`NatGateway::private_ip_address`].
     #[serde(default, deserialize_with = "text::optional", skip_serializing_if = "Option::is_none")]
     pub private_ip_address: Option<Ipv4Addr>,
+    /// Networks of 16 addresses (/28) of its subnet that are its own as well. Environments' flows
+    /// leave from the private address as long as it has ports toward their destination, then from
+    /// these, the first before the next.
+    #[serde(default, deserialize_with = "text::list", skip_serializing_if = "Vec::is_empty")]
+    pub ipv4_prefixes: Vec<Ipv4Net>,
     /// Its IPv6 address. Left out: environments have no IPv6 (Lambda's
     /// `Ipv6AllowedForDualStack`, false unless asked for).
     #[serde(default, deserialize_with = "text::optional", skip_serializing_if = "Option::is_none")]
     pub ipv6_address: Option<Ipv6Addr>,
+    /// The same as `ipv4_prefixes` for IPv6, each a /80. They are the interface's own, but no flow
+    /// leaves from them: `ipv6_address` alone has ports for every environment.
+    #[serde(default, deserialize_with = "text::list", skip_serializing_if = "Vec::is_empty")]
+    pub ipv6_prefixes: Vec<Ipv6Net>,
     /// What may pass its interface (`VpcConfig.SecurityGroupIds`). Left out: the default group of
     /// the VPC.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

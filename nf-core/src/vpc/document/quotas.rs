@@ -34,10 +34,13 @@ pub struct Quotas {
     pub prefix_lists: u32,
     /// Network interfaces of an instance's network card that says nothing else.
     pub network_interfaces_per_network_card: u32,
-    /// IPv4 slots of an attached network interface: its addresses, a prefix counting as one.
+    /// IPv4 slots of a network interface: each of its addresses takes one, and each of its
+    /// prefixes.
     pub ipv4_addresses_per_network_interface: u32,
     /// The same for IPv6.
     pub ipv6_addresses_per_network_interface: u32,
+    /// Flow logs of one VPC, subnet or network interface.
+    pub flow_logs_per_resource: u32,
 }
 
 impl Default for Quotas {
@@ -59,6 +62,7 @@ impl Default for Quotas {
             network_interfaces_per_network_card: 15,
             ipv4_addresses_per_network_interface: 50,
             ipv6_addresses_per_network_interface: 50,
+            flow_logs_per_resource: 2,
         }
     }
 }

@@ -7,8 +7,11 @@ impl InvalidKind {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
+            Self::FlowLog(flow_log) => flow_log.code(),
             Self::SecurityGroup(group) => group.code(),
             Self::PrefixList(list) => list.code(),
+            Self::Attachment(attachment) => attachment.code(),
+            Self::Prefix(prefix) => prefix.code(),
             Self::Duplicate { code, .. }
             | Self::NotFound { code, .. }
             | Self::Quota { code, .. }
@@ -19,17 +22,20 @@ impl InvalidKind {
             Self::NoFreeAddress { .. } => "InsufficientFreeAddressesInSubnet",
             Self::MacInUse { .. } | Self::PortInUse { .. } => "InvalidNetworkInterface.InUse",
             Self::RouteExists { .. } => "RouteAlreadyExists",
-            Self::Blackhole { .. } => "blackhole",
+            Self::Blackhole { .. } | Self::DetachedTarget { .. } => "blackhole",
             Self::NoInternetGateway { .. } => "Gateway.NotAttached",
             Self::AlreadyAssociated { .. } | Self::PrivateAddressTaken { .. } => {
                 "Resource.AlreadyAssociated"
             }
             Self::ExactlyOne { found: 0, .. }
             | Self::AddressNeeded { .. }
+            | Self::NoPrimaryAddress
             | Self::NatWithoutAddress
             | Self::NoUplinkAddress
             | Self::PrivateAddressAlone => "MissingParameter",
-            Self::ExactlyOne { .. } | Self::PrivateNatWithAddress => "InvalidParameterCombination",
+            Self::ExactlyOne { .. } | Self::PrivateNatWithAddress | Self::AddressWithoutIp => {
+                "InvalidParameterCombination"
+            }
             Self::NoSubnetMapping => "ValidationError",
             Self::SecondNode { .. }
             | Self::NodeWithoutAddress
@@ -43,6 +49,7 @@ impl InvalidKind {
             | Self::DuplicateTarget { .. } => "InvalidTarget",
             Self::OtherVpc { .. }
             | Self::OutOfRange { .. }
+            | Self::NotAWord { .. }
             | Self::HostBits { .. }
             | Self::NotForHosts { .. }
             | Self::PublicBlockConflict { .. }
@@ -58,6 +65,9 @@ impl InvalidKind {
             | Self::GatewayOffLink { .. }
             | Self::SecondGateway { .. }
             | Self::PublicAddressInVpc { .. }
+            | Self::PoolInVpc { .. }
+            | Self::PoolConflict { .. }
+            | Self::NotFromPool { .. }
             | Self::NoSuchPrivateAddress { .. }
             | Self::NoPrivateAddress { .. } => "InvalidParameterValue",
         }

@@ -1,7 +1,10 @@
 //! What can be wrong with a document, in words that say what to change and under the error code
 //! that EC2 or `ELBv2` has for it.
 
+mod attachment;
 mod code;
+mod flow_log;
+mod prefix;
 mod prefix_list;
 mod security_group;
 
@@ -11,9 +14,12 @@ use ipnet::IpNet;
 
 use crate::packet::MacAddr;
 use crate::vpc::document::Transport;
-use crate::vpc::id::{EniId, ResourceId, SubnetId, VpcId};
+use crate::vpc::id::{EniId, PublicIpv4PoolId, ResourceId, SubnetId, VpcId};
 use crate::vpc::path::Path;
 
+pub use attachment::InvalidAttachment;
+pub use flow_log::InvalidFlowLog;
+pub use prefix::InvalidPrefix;
 pub use prefix_list::InvalidPrefixList;
 pub use security_group::InvalidSecurityGroup;
 
@@ -96,6 +102,14 @@ pub enum InvalidKind {
         key: &'static str,
         /// Error code of the quota.
         code: &'static str,
+    },
+    /// A text that has to be one word.
+    #[error("`{found}` is not a {noun}: write 1 to 64 letters, digits or hyphens")]
+    NotAWord {
+        /// What it should be.
+        noun: &'static str,
+        /// The text.
+        found: Box<str>,
     },
 
     /// A network whose address has bits beyond its prefix.
@@ -187,6 +201,15 @@ pub enum InvalidKind {
         /// The subnet.
         subnet: SubnetId,
     },
+    /// An interface without an address.
+    #[error("an interface has a private IPv4 address, unless it is an efa-only one: write one")]
+    NoPrimaryAddress,
+    /// An address of an interface without IP.
+    #[error("an efa-only interface has no IP: leave its addresses and prefixes out")]
+    AddressWithoutIp,
+    /// A prefix of an interface.
+    #[error(transparent)]
+    Prefix(#[from] InvalidPrefix),
     /// An address that another interface of the VPC has.
     #[error("{address} is the address of {eni} already")]
     AddressInUse {
@@ -234,6 +257,9 @@ pub enum InvalidKind {
         /// The text.
         name: Box<str>,
     },
+    /// An instance, or what is attached to it.
+    #[error(transparent)]
+    Attachment(#[from] InvalidAttachment),
     /// Two things claim one interface.
     #[error("`{name}` is in use as {other} already: a port serves one thing")]
     PortInUse {
@@ -276,6 +302,14 @@ pub enum InvalidKind {
         destination: IpNet,
         /// The VPC's block.
         block: IpNet,
+    },
+    /// A warning: the target of a route is an interface that packets cannot be delivered to.
+    #[error("{eni} is not attached to a running instance: packets to {destination} are dropped")]
+    DetachedTarget {
+        /// The interface.
+        eni: EniId,
+        /// The destination.
+        destination: IpNet,
     },
     /// A warning: the target of a route is not in the document.
     #[error("{noun} `{id}` does not exist: packets to {destination} are dropped")]
@@ -348,6 +382,37 @@ pub enum InvalidKind {
         /// The VPC.
         vpc: VpcId,
     },
+    /// A pool that a VPC with an internet gateway has addresses of.
+    #[error(
+        "{block} overlaps {vpc_block} of {vpc}, which would keep packets to it for itself: choose \
+         a block outside"
+    )]
+    PoolInVpc {
+        /// The pool's block.
+        block: IpNet,
+        /// The VPC's block.
+        vpc_block: IpNet,
+        /// The VPC.
+        vpc: VpcId,
+    },
+    /// Two blocks of pools overlap.
+    #[error("{block} overlaps {other_block} of {other}: an address is in one pool")]
+    PoolConflict {
+        /// The block.
+        block: IpNet,
+        /// The pool of the other one, perhaps the same.
+        other: PublicIpv4PoolId,
+        /// The other block.
+        other_block: IpNet,
+    },
+    /// A public address of a subnet that is not from a pool.
+    #[error(
+        "{address} is in no public_ipv4_pool: the subnet gave it from one; choose one of those"
+    )]
+    NotFromPool {
+        /// The address.
+        address: IpAddr,
+    },
     /// An Elastic IP address in two places.
     #[error("`{id}` is associated already, by {other}")]
     AlreadyAssociated {
@@ -372,8 +437,8 @@ pub enum InvalidKind {
         /// The interface.
         eni: EniId,
     },
-    /// An IPv6 Elastic IP address for an interface without IPv6.
-    #[error("{eni} has no IPv6 address for {address} to stand for")]
+    /// An Elastic IP address for an interface without an address of its family.
+    #[error("{eni} has no address of the same family for {address} to stand for")]
     NoPrivateAddress {
         /// The public address.
         address: IpAddr,
@@ -467,6 +532,10 @@ pub enum InvalidKind {
         /// The first.
         other: Path,
     },
+
+    /// A flow log.
+    #[error(transparent)]
+    FlowLog(#[from] InvalidFlowLog),
 }
 
 impl InvalidKind {

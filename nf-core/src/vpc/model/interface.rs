@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4AddrRange, Ipv4Net, Ipv6Net};
 
 use super::{BridgeIx, InstanceIx, LoadBalancerIx, NatGatewayIx, SecurityGroupIx, SubnetIx, VpcIx};
 use crate::flow::Timeouts;
@@ -163,7 +163,7 @@ pub struct Eni {
     pub ipv6_addresses: Vec<Ipv6Addr>,
     /// Networks whose addresses are all its own.
     pub ipv6_prefixes: Vec<Ipv6Net>,
-    /// Elastic IP addresses, and the one that its subnet gave it.
+    /// Elastic IP addresses, and the one that its subnet gave it unless that rests.
     pub public_ips: Vec<PublicAddress>,
     /// What may pass it. Empty for interfaces that functions own and that have no groups.
     pub groups: Vec<SecurityGroupIx>,
@@ -221,6 +221,14 @@ impl Eni {
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         let v4 = self.private_ips.iter().copied().map(IpAddr::V4);
         v4.chain(self.ipv6_addresses.iter().copied().map(IpAddr::V6))
+    }
+
+    /// Its private addresses and those of its IPv4 prefixes, the primary one first. Those of IPv6
+    /// prefixes are too many to list.
+    pub fn source_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let prefixes = self.ipv4_prefixes.iter();
+        let inside = prefixes.flat_map(|it| Ipv4AddrRange::new(it.network(), it.broadcast()));
+        self.addresses().chain(inside.map(IpAddr::V4))
     }
 
     /// The address that packets between its instance and `address` have on the link: `address` if

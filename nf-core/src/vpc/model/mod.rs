@@ -4,6 +4,7 @@
 //! An index is good for the snapshot that gave it out and no other; what lives longer than a
 //! snapshot keeps the resource's id.
 
+mod flow_log;
 mod function;
 mod instance;
 mod interface;
@@ -16,6 +17,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::id::{RouteTableId, SubnetId, UplinkId, VpcId};
 use super::lpm::Lpm;
 
+pub use flow_log::{AggregationInterval, FlowLog};
 pub use function::{
     Bridge, HealthCheck, Listener, LoadBalancer, LoadBalancerNode, NatAddress, NatGateway, Target,
     TargetGroup, Translation,
@@ -67,6 +69,8 @@ indices! {
     TargetGroupIx;
     /// A [`Bridge`] of a snapshot.
     BridgeIx;
+    /// A [`FlowLog`] of a snapshot.
+    FlowLogIx;
 }
 
 /// What a Linux interface is for.

@@ -1,6 +1,7 @@
 //! Rules for network interfaces, and the managed ones that nobody declared.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::{built, message_with, problems_with};
 use crate::vpc::{InterfaceType, Owner, Snapshot};
@@ -77,6 +78,69 @@ fn an_address_belongs_to_one_interface_of_a_vpc() {
         "network_interface[1].private_ip_address: 10.0.1.10 is the address of eni-a already \
          (InvalidIPAddress.InUse)"
     );
+}
+
+#[test]
+fn an_interface_has_an_address_unless_it_is_without_ip() {
+    for kind in ["interface", "efa"] {
+        assert_eq!(
+            problems_with(&interface("a", &format!("interface_type = \"{kind}\""))),
+            ["network_interface[0].private_ip_address: MissingParameter"],
+            "{kind}"
+        );
+    }
+    built(&interface("a", "interface_type = \"efa-only\""));
+    let all = r#"
+        interface_type = "efa-only"
+        private_ip_address = "10.0.1.10"
+        secondary_private_ip_addresses = ["10.0.1.11"]
+        ipv4_prefixes = ["10.0.1.16/28"]
+        ipv6_addresses = ["fd00:a:0:1::10"]
+        ipv6_prefixes = ["fd00:a:0:1:7::/80"]
+        public_ip = "203.0.113.50"
+        [[public_ipv4_pool]]
+        public_ipv4_pool_id = "ipv4pool-ec2-a"
+        pool_cidr_blocks = ["203.0.113.0/24"]
+    "#;
+    assert_eq!(
+        problems_with(&interface("a", all)),
+        [
+            "network_interface[0].private_ip_address: InvalidParameterCombination",
+            "network_interface[0].secondary_private_ip_addresses: InvalidParameterCombination",
+            "network_interface[0].ipv4_prefixes: InvalidParameterCombination",
+            "network_interface[0].ipv6_addresses: InvalidParameterCombination",
+            "network_interface[0].ipv6_prefixes: InvalidParameterCombination",
+            "network_interface[0].public_ip: InvalidParameterCombination",
+        ]
+    );
+}
+
+#[test]
+fn idle_times_of_an_interface_are_in_ec2s_ranges() {
+    let tracking = |tcp: u32, stream: u32, udp: u32| {
+        interface(
+            "a",
+            &format!(
+                "private_ip_address = \"10.0.1.10\"\n\
+                 connection_tracking = {{ tcp_established_timeout = {tcp}, \
+                 udp_stream_timeout = {stream}, udp_timeout = {udp} }}"
+            ),
+        )
+    };
+    for (tcp, stream, udp) in [(60, 60, 30), (432_000, 180, 60)] {
+        let snapshot = built(&tracking(tcp, stream, udp));
+        let (_, eni) = snapshot.enis().next().expect("one interface");
+        assert_eq!(eni.timeouts.tcp_established, Duration::from_secs(tcp.into()));
+        assert_eq!(eni.timeouts.udp, Duration::from_secs(udp.into()));
+    }
+    for (tcp, stream, udp) in [(59, 59, 29), (432_001, 181, 61)] {
+        assert_eq!(
+            problems_with(&tracking(tcp, stream, udp)),
+            ["tcp_established_timeout", "udp_stream_timeout", "udp_timeout"].map(|key| format!(
+                "network_interface[0].connection_tracking.{key}: InvalidParameterValue"
+            ))
+        );
+    }
 }
 
 #[test]
@@ -234,6 +298,8 @@ fn a_subnet_without_a_free_address_is_reported() {
         subnet_id = "subnet-tiny"
         vpc_id = "vpc-a"
         cidr_block = "10.0.2.0/28"
+        [quotas]
+        nat_gateways_per_availability_zone = 12
     "#
     .to_owned()
         + &gateways.concat();

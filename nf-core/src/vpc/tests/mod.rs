@@ -1,13 +1,19 @@
 //! Snapshots from documents as an operator writes them: what is refused, under which path and
 //! code, and what the look-ups of a good one say.
 
+mod attachment;
+mod flow_log;
 mod function;
 mod interface;
 mod lookup;
 mod network;
 mod outside;
+mod prefix;
+mod public_ip;
+mod quota;
 mod random;
 mod routing;
+mod scale;
 mod security_group;
 
 use super::{Document, Invalid, Snapshot};

@@ -77,6 +77,7 @@ fn the_longest_prefix_decides_between_gateway_interface_and_nat_gateway() {
         network_interface_id = "eni-vpn"
         subnet_id = "subnet-private"
         private_ip_address = "10.0.1.10"
+        port = "vpn0"
         source_dest_check = false
     "#;
     let snapshot = build(&text).expect("good");
@@ -118,6 +119,48 @@ fn a_target_that_does_not_exist_makes_a_blackhole_of_every_kind_of_route() {
         assert_eq!(snapshot.route(private, ip(destination)), Some(RouteTarget::Blackhole));
     }
     assert_eq!(snapshot.warnings().len(), 3);
+}
+
+#[test]
+fn a_route_to_an_interface_that_is_not_attached_is_a_blackhole() {
+    let lan = r#"
+        [[subnet]]
+        subnet_id = "subnet-lan"
+        vpc_id = "vpc-a"
+        cidr_block = "10.0.2.0/24"
+        port = "lan0"
+    "#;
+    let route =
+        table(r#"{ destination_cidr_block = "0.0.0.0/0", network_interface_id = "eni-a" }"#)
+            .replace("vpc_id", "main = true\nvpc_id");
+    let instance = |state: &str| {
+        format!(
+            "attachment = {{ instance_id = \"i-a\", device_index = 0 }}\n\
+             [[instance]]\ninstance_id = \"i-a\"\nstate = \"{state}\"\nport = [{{ name = \"a0\" }}]\n"
+        )
+    };
+    for (subnet_id, address, keys, reached) in [
+        ("subnet-private", "10.0.1.10", String::new(), false),
+        ("subnet-private", "10.0.1.10", "port = \"a0\"".into(), true),
+        ("subnet-private", "10.0.1.10", instance("running"), true),
+        ("subnet-private", "10.0.1.10", instance("stopped"), false),
+        // A host that is on the segment itself, and one that would be if it ran.
+        ("subnet-lan", "10.0.2.10", String::new(), true),
+        ("subnet-lan", "10.0.2.10", instance("stopped"), false),
+    ] {
+        let snapshot = built(&format!(
+            "{lan}{route}\n[[network_interface]]\nnetwork_interface_id = \"eni-a\"\n\
+             subnet_id = \"{subnet_id}\"\nprivate_ip_address = \"{address}\"\n{keys}\n"
+        ));
+        let (eni, _) = snapshot.enis().next().expect("one interface");
+        let target = if reached { RouteTarget::Eni(eni) } else { RouteTarget::Blackhole };
+        let found = snapshot.route(subnet(&snapshot, "subnet-private"), ip("8.8.8.8"));
+        assert_eq!(found, Some(target), "{subnet_id} {keys}");
+        let warnings: Vec<_> = snapshot.warnings().iter().map(ToString::to_string).collect();
+        let expected = "route_table[1].route[0].network_interface_id: eni-a is not attached to a \
+                        running instance: packets to 0.0.0.0/0 are dropped (blackhole)";
+        assert_eq!(warnings, if reached { vec![] } else { vec![expected] }, "{subnet_id} {keys}");
+    }
 }
 
 #[test]

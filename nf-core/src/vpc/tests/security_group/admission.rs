@@ -100,6 +100,23 @@ fn a_range_of_ports_has_both_its_ends() {
 }
 
 #[test]
+fn rules_whose_ports_overlap_add_up() {
+    let ranges = [(100, 900), (200, 300), (850, 1000), (1001, 1002), (5, 7)];
+    let rule = |(from, to): (u16, u16)| {
+        format!(
+            r#"{{ ip_protocol = "tcp", from_port = {from}, to_port = {to}, cidr_ipv4 = "198.51.100.0/24" }}"#
+        )
+    };
+    let snapshot = guarded(&format!("ingress = [{}]\negress = []", ranges.map(rule).join(",")));
+    for port in 0..1100 {
+        let allowed = ranges.iter().any(|(from, to)| (*from..=*to).contains(&port));
+        let said = if allowed { Tracked } else { Refused };
+        assert_eq!(says_in(&snapshot, Tcp, OUTSIDE, port), said, "{port}");
+        assert_eq!(says_in(&snapshot, Udp, OUTSIDE, port), Refused, "{port}");
+    }
+}
+
+#[test]
 fn a_rule_is_for_its_protocol_by_name_or_number() {
     for (written, allowed) in [("tcp", Tcp), ("6", Tcp), ("udp", Udp), ("17", Udp)] {
         let snapshot = with_rule(&format!(
