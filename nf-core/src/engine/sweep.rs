@@ -161,7 +161,7 @@ impl Engine {
             None => flow.reverse_out,
         };
         let (generation, tracking) = (self.snapshot.generation(), walked.tracking);
-        let today = Flow { generation, forward_out, reverse_out, tracking, ..*flow };
+        let today = Flow { forward_out, reverse_out, tracking, generation, ..*flow };
         Some((today, walked.passages))
     }
 }

@@ -162,7 +162,7 @@ impl Engine {
         walk: &mut Walk<'_>,
         course: &mut Course,
     ) -> Result<(PortId, NextHop), Refusal> {
-        if let Some(sender) = self.sender(role, walk) {
+        if let Some(sender) = sender(role, walk) {
             pass(walk, sender, TrafficDirection::Egress, course)?;
         }
         let mut place = match role {
@@ -197,18 +197,6 @@ impl Engine {
             };
         }
         Err(Refusal::Drop(Drop::TooManyFunctions))
-    }
-
-    /// The instance's interface that a packet comes from, if it is declared.
-    fn sender(&self, role: Role, walk: &Walk<'_>) -> Option<EniIx> {
-        match role {
-            Role::Resource(PortRole::Eni(eni)) => Some(eni),
-            Role::Resource(PortRole::Segment(subnet)) => {
-                let vpc = walk.snapshot.subnet(subnet).vpc;
-                walk.snapshot.eni_at(vpc, walk.tuple.src.ip())
-            }
-            _ => None,
-        }
     }
 
     fn enter(
@@ -379,6 +367,18 @@ fn stays_on_its_link(ip: IpAddr) -> bool {
     }
 }
 
+/// The instance's interface that a packet comes from, if it is declared.
+fn sender(role: Role, walk: &Walk<'_>) -> Option<EniIx> {
+    match role {
+        Role::Resource(PortRole::Eni(eni)) => Some(eni),
+        Role::Resource(PortRole::Segment(subnet)) => {
+            let vpc = walk.snapshot.subnet(subnet).vpc;
+            walk.snapshot.eni_at(vpc, walk.tuple.src.ip())
+        }
+        _ => None,
+    }
+}
+
 /// A packet passes an interface, if the groups there let it. They are not asked again about a flow
 /// that is tracked there.
 fn pass(
@@ -410,21 +410,20 @@ fn pass(
 fn arrive(walk: &mut Walk<'_>) -> Result<Place, Refusal> {
     let snapshot = walk.snapshot;
     let dst = walk.tuple.dst.ip();
-    let (eni, private) = snapshot
-        .public_address(dst)
-        .or_else(|| Some((public_interface(snapshot, dst)?, dst)))
-        .ok_or(Refusal::Drop(Drop::Unsolicited))?;
-    let owned = snapshot.eni(eni);
-    if owned.owner != Owner::Instance {
-        // A function's addresses are public ones to it.
+    if let Some((eni, private)) = snapshot.public_address(dst) {
+        // A function's addresses are public ones to it; an instance only knows its private one.
+        if snapshot.eni(eni).owner == Owner::Instance {
+            walk.tuple = walk.tuple.with_dst_ip(private);
+        }
         return Ok(Place::Eni(eni));
     }
-    // Its answers must have a way out by an internet gateway, or its subnet is a private one.
-    match snapshot.route(owned.subnet, walk.tuple.src.ip()) {
-        Some(RouteTarget::InternetGateway(_)) => {}
-        _ => return Err(Refusal::Drop(Drop::NoRoute)),
+    let Some(eni) = public_interface(snapshot, dst) else {
+        return Err(Refusal::Drop(Drop::Unsolicited));
+    };
+    // Nobody has asked for it to be reached, as for an Elastic IP address. So its answers must have
+    // a way out by the internet gateway as well: a private subnet stays private.
+    match snapshot.route(snapshot.eni(eni).subnet, walk.tuple.src.ip()) {
+        Some(RouteTarget::InternetGateway(_)) => Ok(Place::Eni(eni)),
+        _ => Err(Refusal::Drop(Drop::NoRoute)),
     }
-    // An instance only knows its private address.
-    walk.tuple = walk.tuple.with_dst_ip(private);
-    Ok(Place::Eni(eni))
 }
