@@ -226,7 +226,10 @@ fn timeouts(listener: &Listener) -> Timeouts {
     let mut timeouts = Timeouts::default();
     match listener.protocol {
         Protocol::Tcp => timeouts.tcp_established = listener.idle_timeout,
-        _ => timeouts.udp = listener.idle_timeout,
+        _ => {
+            timeouts.udp = listener.idle_timeout;
+            timeouts.udp_stream = listener.idle_timeout;
+        }
     }
     // "Instances must respond to a new request within 30 seconds in order to establish a return
     // path."

@@ -2,8 +2,50 @@
 
 use std::fmt::Write as _;
 
+use nf_core::tuple::Protocol;
+
 use crate::hosts::TENANTS;
 use crate::random::Random;
+
+/// Whom the security group of a tenant's second instance lets in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rules {
+    /// Everybody, so that TCP and UDP need not be tracked.
+    Open,
+    /// Everybody as well, but in two halves, which are no reason not to track.
+    Halves,
+    /// The same, and only TCP.
+    Tcp,
+    /// Nobody.
+    Shut,
+}
+
+impl Rules {
+    const ALL: [Self; 4] = [Self::Open, Self::Halves, Self::Tcp, Self::Shut];
+
+    /// Whether a packet may open a flow.
+    pub(crate) fn admit(self, protocol: Protocol) -> bool {
+        match self {
+            Self::Open | Self::Halves => true,
+            Self::Tcp => protocol == Protocol::Tcp,
+            Self::Shut => false,
+        }
+    }
+
+    /// Whether flows that they let in end with them, if they pass no function.
+    pub(crate) fn leave_untracked(self, protocol: Protocol) -> bool {
+        self == Self::Open && !protocol.is_echo()
+    }
+
+    fn ingress(self) -> &'static str {
+        match self {
+            Self::Open => OPEN,
+            Self::Halves => HALVES,
+            Self::Tcp => TCP,
+            Self::Shut => "",
+        }
+    }
+}
 
 /// What of a tenant comes and goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +60,7 @@ struct Tenant {
     bridge: bool,
     elastic: bool,
     mac_known: bool,
+    rules: Rules,
 }
 
 /// The desired state.
@@ -40,6 +83,7 @@ impl Desired {
             bridge: true,
             elastic: true,
             mac_known: false,
+            rules: Rules::Halves,
         };
         Self { tenants: [tenant; TENANTS], ports }
     }
@@ -60,6 +104,10 @@ impl Desired {
             ] {
                 *it = true;
             }
+            return;
+        }
+        if random.chance(250) {
+            tenant.rules = *random.pick(&Rules::ALL);
             return;
         }
         let it = match random.below(14) {
@@ -83,6 +131,19 @@ impl Desired {
         }
     }
 
+    /// Whom each tenant's second instance lets in.
+    pub(crate) fn rules(&self) -> [Rules; TENANTS] {
+        self.tenants.map(|tenant| tenant.rules)
+    }
+
+    /// The same, but for the rules: everybody is let in everywhere.
+    pub(crate) fn opened(mut self) -> Self {
+        for tenant in &mut self.tenants {
+            tenant.rules = Rules::Open;
+        }
+        self
+    }
+
     pub(crate) fn document(&self) -> String {
         let mut text = format!("[quotas]\nelastic_ips = {}\n{UPLINK}", TENANTS * ELASTIC_IPS);
         for (number, tenant) in self.tenants.iter().enumerate() {
@@ -99,6 +160,8 @@ impl Desired {
                 own.push_str(NO_ROUTE);
             }
             own.push_str(if tenant.mac_known { MAC_KNOWN } else { MAC_UNKNOWN });
+            let ingress = tenant.rules.ingress();
+            let _ = write!(own, "{GROUPS}ingress = [{ingress}]\n");
             own.push_str(if tenant.elastic { ELASTIC } else { "" });
             if tenant.nat {
                 own.push_str(NAT);
@@ -193,6 +256,7 @@ subnet_id = "subnet-@private"
 private_ip_address = "10.0.1.10"
 ipv6_addresses = ["fd00:a:0:1::10"]
 mac_address = "02:00:00:00:00:11"
+groups = ["sg-@open"]
 port = "t@i1"
 
 [[address]]
@@ -235,6 +299,7 @@ subnet_id = "subnet-@private"
 private_ip_address = "10.0.1.11"
 ipv6_addresses = ["fd00:a:0:1::11"]
 mac_address = "02:00:00:00:00:12"
+groups = ["sg-@rules"]
 port = "t@i2"
 "#;
 
@@ -244,7 +309,44 @@ network_interface_id = "eni-@i2"
 subnet_id = "subnet-@private"
 private_ip_address = "10.0.1.11"
 ipv6_addresses = ["fd00:a:0:1::11"]
+groups = ["sg-@rules"]
 port = "t@i2"
+"#;
+
+/// The first instance's group is open; what the second one's lets in follows.
+const GROUPS: &str = r#"
+[[security_group]]
+group_id = "sg-@open"
+group_name = "open"
+vpc_id = "vpc-@"
+ingress = [
+    { ip_protocol = "-1", cidr_ipv4 = "0.0.0.0/0" },
+    { ip_protocol = "-1", cidr_ipv6 = "::/0" },
+]
+
+[[security_group]]
+group_id = "sg-@rules"
+group_name = "rules"
+vpc_id = "vpc-@"
+"#;
+
+const OPEN: &str = r#"
+    { ip_protocol = "-1", cidr_ipv4 = "0.0.0.0/0" },
+    { ip_protocol = "-1", cidr_ipv6 = "::/0" },
+"#;
+
+const HALVES: &str = r#"
+    { ip_protocol = "-1", cidr_ipv4 = "0.0.0.0/1" },
+    { ip_protocol = "-1", cidr_ipv4 = "128.0.0.0/1" },
+    { ip_protocol = "-1", cidr_ipv6 = "::/1" },
+    { ip_protocol = "-1", cidr_ipv6 = "8000::/1" },
+"#;
+
+const TCP: &str = r#"
+    { ip_protocol = "tcp", from_port = 0, to_port = 65535, cidr_ipv4 = "0.0.0.0/1" },
+    { ip_protocol = "tcp", from_port = 0, to_port = 65535, cidr_ipv4 = "128.0.0.0/1" },
+    { ip_protocol = "tcp", from_port = 0, to_port = 65535, cidr_ipv6 = "::/1" },
+    { ip_protocol = "tcp", from_port = 0, to_port = 65535, cidr_ipv6 = "8000::/1" },
 "#;
 
 const ELASTIC: &str = r#"

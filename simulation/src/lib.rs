@@ -57,6 +57,8 @@ pub enum Sabotage {
     WrongRewrite,
     /// A frame is taken from the fast path and never counted.
     LostPacket,
+    /// The gateway never learns that security groups let in less than everything.
+    OpenGroups,
 }
 
 /// A promise that was broken.

@@ -19,7 +19,7 @@ use nf_core::time::Time;
 use nf_core::tuple::Protocol;
 use nlb::Nlb;
 
-use crate::desired::Desired;
+use crate::desired::{Desired, Rules};
 use crate::hosts::{ENVIRONMENTS, HostId, Hosts, TENANTS, WAN};
 use crate::judge::{self, Broken, must};
 use crate::random::Random;
@@ -69,6 +69,8 @@ pub(crate) struct Run {
     pub(crate) world: World,
     pub(crate) hosts: Hosts,
     desired: Desired,
+    /// Whom each tenant's second instance let in, from when on.
+    pub(crate) rules: [Vec<(Time, Rules)>; TENANTS],
     pub(crate) talks: Vec<Talk>,
     /// What hosts have sent: protocol, source, destination. Only about these may they be told.
     pub(crate) said: BTreeSet<(HostId, Protocol, SocketAddr, SocketAddr)>,
@@ -103,12 +105,14 @@ impl Run {
         };
         let world = World::with(config, false, &desired.document(), functions);
         let end_of_busy = world.now + BUSY;
+        let rules = desired.rules().map(|rules| vec![(world.now, rules)]);
         let mut run = Self {
             seed,
             random,
             world,
             hosts: Hosts::new(),
             desired,
+            rules,
             talks: Vec::new(),
             said: BTreeSet::new(),
             report: Report::default(),
@@ -324,7 +328,15 @@ impl Run {
     // === What changes ===
 
     fn reload(&mut self) {
-        let sent = self.world.reload(&self.desired.document());
+        let now = self.world.now;
+        for (known, rules) in self.rules.iter_mut().zip(self.desired.rules()) {
+            if known.last().is_none_or(|(_, before)| *before != rules) {
+                known.push((now, rules));
+            }
+        }
+        let opened = self.fault() == Some(Sabotage::OpenGroups);
+        let told = if opened { self.desired.clone().opened() } else { self.desired.clone() };
+        let sent = self.world.reload(&told.document());
         self.leave(sent);
     }
 
@@ -423,7 +435,7 @@ impl Run {
                 self.world.path.install(&flow.flow.forward, &entry);
             }
             Sabotage::LostPacket => self.world.handed_over += 1,
-            Sabotage::WrongTenant | Sabotage::WrongClone => return,
+            Sabotage::WrongTenant | Sabotage::WrongClone | Sabotage::OpenGroups => return,
         }
         self.sabotage = None;
     }

@@ -47,6 +47,7 @@ fn every_promise_holds_whatever_the_network_and_the_operator_do() {
         Drop::TupleInUse,
         Drop::NoTarget,
         Drop::Blackhole,
+        Drop::SecurityGroup,
     ] {
         assert!(all.dropped.contains_key(&reason), "nothing was ever dropped as {reason}");
     }
@@ -69,6 +70,7 @@ fn a_fault_is_found_out() {
         (Sabotage::LostEntry, "entries for"),
         (Sabotage::WrongRewrite, "its entry differ"),
         (Sabotage::LostPacket, "handed over"),
+        (Sabotage::OpenGroups, "rule"),
     ];
     for (sabotage, what) in cases {
         let options = Options { sabotage: Some(sabotage) };

@@ -150,7 +150,8 @@ pub struct FlowQuery {
     /// Only over this interface.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port_name: Option<String>,
-    /// Only in this state: `opening`, `established`, `closing`, `time_wait`, `reset`, `datagrams`.
+    /// Only in this state: `opening`, `established`, `closing`, `time_wait`, `reset`, `datagrams`,
+    /// `stream`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
 }

@@ -10,10 +10,11 @@ use metrics::{
     Counter, Gauge, Label, counter, describe_counter, describe_gauge, gauge, with_local_recorder,
 };
 use metrics_exporter_prometheus::PrometheusBuilder;
-use nf_core::engine::Counters;
+use nf_core::engine::{Counters, Rejected};
 use nf_core::pipeline::FlowEnd;
 use nf_core::translator::RealmUsage;
 use nf_core::verdict::{Drop, FastDrop, Punt};
+use nf_core::vpc::TrafficDirection;
 use nlb::{TargetState, TargetView};
 
 use super::process::Process;
@@ -30,6 +31,7 @@ pub(super) fn render(sample: &Sample) -> String {
         control(&sample.control);
         datapath(&sample.core);
         engine(&sample.core.counters);
+        security_groups(&sample.core.rejected_by_groups);
         flows(&sample.core);
         translations(&NAT_GATEWAY, &sample.core.nat_gateways);
         translations(&BRIDGE, &sample.core.bridges);
@@ -263,6 +265,22 @@ fn engine(counters: &Counters) {
         "ARP and NDP questions the gateway asked.",
         counters.solicitations,
     );
+}
+
+fn security_groups(groups: &[(String, Rejected)]) {
+    let packets = counted(
+        "halfspace_security_group_rejected_packets_total",
+        "Packets that no security group of an interface allowed; each group that was asked has one.",
+    );
+    for (group, rejected) in groups {
+        for (direction, value) in [
+            (TrafficDirection::Ingress, rejected.ingress),
+            (TrafficDirection::Egress, rejected.egress),
+        ] {
+            let direction = label("direction", direction.as_str());
+            packets.with(vec![label("group_id", group), direction], value);
+        }
+    }
 }
 
 fn flows(core: &Core) {

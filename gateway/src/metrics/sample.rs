@@ -5,7 +5,7 @@ use std::time::UNIX_EPOCH;
 use ::datapath::Statistics;
 use lambda_bridge::LambdaBridge;
 use nat::Nat;
-use nf_core::engine::Counters;
+use nf_core::engine::{Counters, Rejected};
 use nf_core::translator::RealmUsage;
 use nlb::{Nlb, TargetView};
 
@@ -27,6 +27,7 @@ pub(super) struct Core {
     /// `None` if the kernel's counters cannot be read.
     pub(super) statistics: Option<Statistics>,
     pub(super) counters: Counters,
+    pub(super) rejected_by_groups: Vec<(String, Rejected)>,
     pub(super) flows: u64,
     pub(super) flow_capacity: u64,
     pub(super) flow_timers: u64,
@@ -78,6 +79,10 @@ impl Core {
         Self {
             statistics: datapath.statistics().ok(),
             counters: engine.counters().clone(),
+            rejected_by_groups: engine
+                .rejected_by_groups()
+                .map(|(id, rejected)| (id.to_string(), *rejected))
+                .collect(),
             flows: engine.flow_count() as u64,
             flow_capacity: engine.flow_capacity() as u64,
             flow_timers: engine.timer_count() as u64,

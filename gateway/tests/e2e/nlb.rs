@@ -213,11 +213,21 @@ vpc_id = "vpc-global"
 cidr_block = "10.0.0.0/24"
 ipv6_cidr_block = "2001:db8:40::/64"
 
+[[security_group]]
+group_id = "sg-open"
+group_name = "open"
+vpc_id = "vpc-global"
+ingress = [
+    { ip_protocol = "-1", cidr_ipv4 = "0.0.0.0/0" },
+    { ip_protocol = "-1", cidr_ipv6 = "::/0" },
+]
+
 [[network_interface]]
 network_interface_id = "eni-global"
 subnet_id = "subnet-global"
 private_ip_address = "10.0.0.11"
 ipv6_addresses = ["2001:db8:40::11"]
+groups = ["sg-open"]
 port = "web1"
 
 [[load_balancer]]

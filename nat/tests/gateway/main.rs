@@ -4,6 +4,7 @@
 
 mod classes;
 mod flows;
+mod groups;
 
 use std::net::SocketAddr;
 

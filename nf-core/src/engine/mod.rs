@@ -11,10 +11,13 @@
 //! | `ingress` | one punted packet, from its bytes to its verdict |
 //! | `walk` | a first packet's way through the VPC model and the functions |
 //! | `passage` | the network interfaces it passes |
+//! | `public` | public addresses: which lead inside, and which nobody outside can have |
+//! | `groups` | what security groups have turned away |
 //! | `flows` | set up, forward, expire, end |
 //! | `classes` | flows that the fast path makes itself, by a template for their class |
 //! | `resume` | taking over a flow whose entries stand already |
 //! | `sweep` | flows under a new snapshot, a slice at a time |
+//! | `moved` | before all others, those of interfaces that have moved to another port |
 //! | `recover` | flows that an earlier process left in the fast path |
 //! | `control` | ARP, NDP, echo to the gateway, errors to senders |
 //! | `limiter` | how often senders are told of errors |
@@ -24,11 +27,14 @@ mod classes;
 mod control;
 mod counters;
 mod flows;
+mod groups;
 mod icmp_error;
 mod ingress;
 mod limiter;
+mod moved;
 mod passage;
 mod ports;
+mod public;
 mod recover;
 mod resume;
 mod sweep;
@@ -42,6 +48,7 @@ use std::sync::Arc;
 
 pub use counters::Counters;
 pub use flows::FlowView;
+pub use groups::Rejected;
 pub use ports::{EnvironmentError, EnvironmentView, PortInfo};
 pub use recover::Recovered;
 
@@ -55,6 +62,7 @@ use crate::pipeline::{Function, Originated};
 use crate::time::Time;
 use crate::vpc::{Document, Snapshot};
 use classes::Classes;
+use groups::Groups;
 use ports::Ports;
 use sweep::Sweep;
 
@@ -79,6 +87,7 @@ pub struct Engine {
     wheel: Wheel,
     neighbours: Neighbours,
     sweep: Option<Sweep>,
+    groups: Groups,
     counters: Counters,
     /// Reused from call to call.
     scratch: Scratch,
@@ -108,6 +117,7 @@ impl Engine {
             wheel: Wheel::new(config.flows.flows as u32, now),
             neighbours: Neighbours::new(config.adjacencies, config.seed),
             sweep: None,
+            groups: Groups::default(),
             counters: Counters::default(),
             scratch: Scratch::default(),
         }

@@ -13,7 +13,7 @@ use super::invalid::Invalid;
 use super::lpm::Lpm;
 use super::model::{
     Admission, Bridge, BridgeIx, Eni, EniIx, Instance, InstanceIx, LoadBalancer, LoadBalancerIx,
-    NatGateway, NatGatewayIx, PortRole, Request, RouteTable, RouteTarget, SecurityGroup,
+    NatGateway, NatGatewayIx, Owner, PortRole, Request, RouteTable, RouteTarget, SecurityGroup,
     SecurityGroupIx, Subnet, SubnetIx, TargetGroup, TargetGroupIx, TrafficDirection, Uplink,
     UplinkIx, Vpc, VpcIx, is_global_unicast,
 };
@@ -193,7 +193,8 @@ impl Snapshot {
     }
 
     /// Every address that [`Self::public_address`] knows, with the uplink where the gateway answers
-    /// for it.
+    /// for it; and of VPCs whose uplink is the host's as well, the public IPv6 addresses of
+    /// instances' interfaces, but for those of prefixes.
     pub fn own_addresses(&self) -> impl Iterator<Item = (IpAddr, UplinkIx)> {
         let elastic = self
             .resources
@@ -201,7 +202,15 @@ impl Snapshot {
             .iter()
             .flat_map(|eni| eni.public_ips.iter().map(move |ip| (ip.public_ip, eni.vpc)));
         let nodes = self.resources.public_nodes().map(|(ix, ip)| (ip, self.eni(ix).vpc));
-        elastic.chain(nodes).filter_map(|(ip, vpc)| Some((ip, self.uplink_of(vpc)?)))
+        let own = elastic.chain(nodes).filter_map(|(ip, vpc)| Some((ip, self.uplink_of(vpc)?)));
+        own.chain(self.resources.enis.iter().flat_map(|eni| self.shared_ipv6(eni)))
+    }
+
+    fn shared_ipv6(&self, eni: &Eni) -> impl Iterator<Item = (IpAddr, UplinkIx)> {
+        let uplink = self.uplink_of(eni.vpc).filter(|ix| self.uplink(*ix).share_with_host);
+        let uplink = uplink.filter(|_| eni.owner == Owner::Instance);
+        let public = eni.ipv6_addresses.iter().filter(|ip| is_global_unicast(**ip));
+        public.filter_map(move |ip| Some((IpAddr::V6(*ip), uplink?)))
     }
 
     /// The Lambda bridge of that id.

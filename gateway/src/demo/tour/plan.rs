@@ -217,6 +217,14 @@ cidr_block = "10.0.2.0/24"
 allocation_id = "eipalloc-{name}-web"
 public_ip = "{BALANCER}"
 
+[[security_group]]
+group_id = "sg-{name}-web"
+group_name = "web"
+vpc_id = "vpc-{name}"
+ingress = [
+    {{ ip_protocol = "tcp", from_port = {HTTP}, to_port = {HTTP}, cidr_ipv4 = "0.0.0.0/0" }},
+]
+
 [[load_balancer]]
 load_balancer_name = "{name}-web"
 scheme = "internet-facing"
@@ -249,6 +257,7 @@ unhealthy_threshold_count = 2
 network_interface_id = "eni-{name}-{target}"
 subnet_id = "subnet-{name}-web"
 private_ip_address = "{address}"
+groups = ["sg-{name}-web"]
 port = "{port}"
 "#
         );

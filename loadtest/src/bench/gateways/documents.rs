@@ -62,6 +62,12 @@ pub fn instances(number: usize) -> String {
     let _ = write!(
         text,
         r#"
+[[security_group]]
+group_id = "sg-instances"
+group_name = "instances"
+vpc_id = "vpc-bench"
+ingress = [{{ ip_protocol = "-1", cidr_ipv4 = "0.0.0.0/0" }}]
+
 [[subnet]]
 subnet_id = "subnet-instances"
 vpc_id = "vpc-bench"
@@ -78,6 +84,7 @@ port = "{INSTANCES_PORT}"
 network_interface_id = "eni-bench-{high}-{low}"
 subnet_id = "subnet-instances"
 private_ip_address = "{address}"
+groups = ["sg-instances"]
 "#
         );
     }

@@ -392,6 +392,7 @@ fn timeouts(
     Timeouts {
         tcp_established: Duration::from_secs(tcp.into()),
         udp: Duration::from_secs(udp.into()),
+        udp_stream: Duration::from_secs(stream.into()),
         ..Timeouts::default()
     }
 }

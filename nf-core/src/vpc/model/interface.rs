@@ -189,6 +189,13 @@ impl Eni {
         !matches!(self.owner, Owner::Instance)
     }
 
+    /// Whether its host is on its subnet's own segment, if the subnet has one: it has no port, and
+    /// is not attached to an instance that has stopped.
+    #[must_use]
+    pub const fn is_on_segment(&self) -> bool {
+        matches!(self.owner, Owner::Instance) && self.port.is_none() && self.attachment.is_none()
+    }
+
     /// Whether `address` is one of its private addresses.
     #[must_use]
     pub fn has_address(&self, address: IpAddr) -> bool {

@@ -90,10 +90,11 @@ impl Rule {
         // Checked: both are ports, or a type and a code.
         let number = |port: i32| u16::try_from(port).ok();
         match (protocol.is_echo(), from, to) {
-            (false, ..) => Some(Service::of(protocol, number(from)?, number(to)?)),
-            (true, -1, _) => Some(Service::of(protocol, 0, u16::MAX)),
+            (false, ..) => Some(Service::of(protocol, number(from)?..=number(to)?)),
+            (true, -1, _) => Some(Service::of(protocol, 0..=u16::MAX)),
             (true, icmp_type, -1 | 0) => {
-                Some(Service::of(protocol, number(icmp_type)?, number(icmp_type)?))
+                let icmp_type = number(icmp_type)?;
+                Some(Service::of(protocol, icmp_type..=icmp_type))
             }
             (true, ..) => None,
         }

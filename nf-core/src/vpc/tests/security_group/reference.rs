@@ -25,9 +25,19 @@ const PACKETS: usize = 500;
 // === The reading ===
 
 /// What the rules of a document say, word for word.
-struct Reading<'d>(&'d Document);
+struct Reading<'d> {
+    document: &'d Document,
+    /// What a group lets out that does not say.
+    everything: [SecurityGroupRule; 2],
+}
 
 impl<'d> Reading<'d> {
+    fn of(document: &'d Document) -> Self {
+        let v4 = OtherEnd::Network(IpNet::V4(Ipv4Net::default()));
+        let v6 = OtherEnd::Network(IpNet::V6(Ipv6Net::default()));
+        Self { document, everything: [v4, v6].map(|it| rule(IpProtocol::All, None, it)) }
+    }
+
     fn admits(&self, eni: &NetworkInterface, way: TrafficDirection, tuple: &Tuple) -> Admission {
         let (there, back) = (self.rules(eni, way), self.rules(eni, way.reversed()));
         let remote = match way {
@@ -58,30 +68,25 @@ impl<'d> Reading<'d> {
     }
 
     fn vpc_of(&self, eni: &NetworkInterface) -> &'d str {
-        let mut subnets = self.0.subnet.iter();
+        let mut subnets = self.document.subnet.iter();
         let subnet = subnets.find(|it| it.subnet_id == eni.subnet_id).expect("declared");
         subnet.vpc_id.as_str()
     }
 
-    fn groups_of(&self, eni: &NetworkInterface) -> Vec<&'d SecurityGroup> {
-        let all = self.0.security_group.iter();
-        all.filter(|group| eni.groups.contains(&group.group_id)).collect()
+    fn groups_of(&self, eni: &NetworkInterface) -> impl Iterator<Item = &'d SecurityGroup> {
+        self.document.security_group.iter().filter(|group| eni.groups.contains(&group.group_id))
     }
 
-    fn rules(&self, eni: &NetworkInterface, way: TrafficDirection) -> Vec<SecurityGroupRule> {
-        let of_group = |group: &SecurityGroup| match way {
-            TrafficDirection::Ingress => group.ingress.clone(),
-            TrafficDirection::Egress => group.egress.clone().unwrap_or_else(|| {
-                let v4 = OtherEnd::Network(IpNet::V4(Ipv4Net::default()));
-                let v6 = OtherEnd::Network(IpNet::V6(Ipv6Net::default()));
-                [v4, v6].map(|it| rule(IpProtocol::All, None, it)).to_vec()
-            }),
+    fn rules(&self, eni: &NetworkInterface, way: TrafficDirection) -> Vec<&SecurityGroupRule> {
+        let of_group = |group: &'d SecurityGroup| match way {
+            TrafficDirection::Ingress => &group.ingress[..],
+            TrafficDirection::Egress => group.egress.as_deref().unwrap_or(&self.everything),
         };
-        self.groups_of(eni).into_iter().flat_map(of_group).collect()
+        self.groups_of(eni).flat_map(of_group).collect()
     }
 
     fn networks(&self, rule: &SecurityGroupRule) -> Vec<IpNet> {
-        let lists = self.0.prefix_list.iter();
+        let lists = self.document.prefix_list.iter();
         let list = lists.filter(|it| Some(&it.prefix_list_id) == rule.prefix_list_id.as_ref());
         let listed = list.flat_map(|it| &it.entry).map(|entry| entry.cidr);
         let v4 = rule.cidr_ipv4.map(IpNet::V4);
@@ -97,7 +102,7 @@ impl<'d> Reading<'d> {
         let Some(group) = &rule.referenced_group_id else {
             return self.networks(rule).iter().any(|network| network.contains(&remote));
         };
-        let mut others = self.0.network_interface.iter();
+        let mut others = self.document.network_interface.iter();
         others.any(|it| {
             it.groups.contains(group) && self.vpc_of(it) == vpc && has_address(it, remote)
         })
@@ -374,11 +379,13 @@ fn compiled_rules_say_what_the_document_says() {
         let document = random.fill(&skeleton);
         let snapshot = Snapshot::build(Generation(1), &document)
             .unwrap_or_else(|problems| panic!("seed {seed}: {problems:#?}"));
-        let reading = Reading(&document);
+        let reading = Reading::of(&document);
+        let enis = document.network_interface.iter();
+        let enis: Vec<_> =
+            enis.map(|it| (it, find(&snapshot, it.network_interface_id.as_str()))).collect();
         for _ in 0..PACKETS {
-            let eni = &document.network_interface[random.below(5) as usize];
+            let (eni, ix) = random.pick(&enis);
             let (way, tuple) = random.packet(eni);
-            let ix = find(&snapshot, eni.network_interface_id.as_str());
             let found = snapshot.admits(ix, way, &tuple);
             let wanted = reading.admits(eni, way, &tuple);
             assert_eq!(

@@ -80,6 +80,12 @@ fn a_flow_is_untracked_only_if_one_rule_lets_everything_of_its_protocol_back() {
             Tracked,
             Tracked,
         ),
+        (
+            r#"{ ip_protocol = "tcp", from_port = 0, to_port = 40000, cidr_ipv4 = "0.0.0.0/0" },
+            { ip_protocol = "tcp", from_port = 30000, to_port = 65535, cidr_ipv4 = "0.0.0.0/0" }"#,
+            Tracked,
+            Tracked,
+        ),
         (r#"{ ip_protocol = "-1", cidr_ipv6 = "::/0" }"#, Tracked, Tracked),
         (r#"{ ip_protocol = "47", cidr_ipv4 = "0.0.0.0/0" }"#, Tracked, Tracked),
         (r#"{ ip_protocol = "-1", referenced_group_id = "sg-a" }"#, Tracked, Tracked),
