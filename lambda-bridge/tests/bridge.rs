@@ -485,3 +485,29 @@ fn a_prefix_that_goes_takes_the_flows_of_its_addresses_along() {
     assert_eq!(open(&mut w, 1).unwrap().ip(), at("10.0.1.99:0").ip());
     assert_eq!(open(&mut w, 3), None);
 }
+
+#[test]
+fn a_packet_of_an_environments_that_is_rejected_is_told_of_under_its_name() {
+    let shut = r#"
+        [[security_group]]
+        group_id = "sg-shut"
+        group_name = "shut"
+        vpc_id = "vpc-1"
+
+        [[flow_log]]
+        flow_log_id = "fl-1"
+        resource_id = "eni-db"
+        traffic_type = "REJECT"
+        max_aggregation_interval = 60
+        log_destination = "bridge"
+        log_format = "${flow-direction} ${srcaddr} ${dstport} ${packets} ${action} ${hs-environment-id}"
+    "#;
+    let database = "network_interface_id = \"eni-db\"";
+    let document = DOCUMENT.replace(database, &format!("{database}\n    groups = [\"sg-shut\"]"));
+    let mut w = world(1);
+    w.reload(&format!("{document}{shut}"));
+    assert_eq!(w.send("env-0", query(DATABASE, "?").build()), []);
+    w.pass(Duration::from_mins(1));
+    let told: Vec<_> = w.recorded().into_iter().map(|(_, line)| line).collect();
+    assert_eq!(told, ["ingress 10.0.1.99 5432 1 REJECT env-0"]);
+}

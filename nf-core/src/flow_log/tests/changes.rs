@@ -61,7 +61,11 @@ fn an_interface_that_goes_tells_what_it_saw() {
     until(&mut w, 20);
     let mut told = lines(&mut w);
     told.sort();
-    assert_eq!(told, ["eni-c -", "eni-d -"], "the one that is gone tells nothing more");
+    assert_eq!(
+        told,
+        ["eni-c -", "eni-d -", "eni-web -"],
+        "the one that is gone tells nothing more"
+    );
 }
 
 #[test]

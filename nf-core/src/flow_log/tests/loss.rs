@@ -28,6 +28,33 @@ fn reject(w: &mut World, n: u16, flags: u8) {
 }
 
 #[test]
+fn what_security_groups_refuse_is_told_at_the_interface_that_refuses_it() {
+    let fields = "interface-id flow-direction srcaddr dstaddr dstport packets bytes tcp-flags \
+                  action traffic-path hs-received-srcaddr hs-sent-srcaddr";
+    let mut w = world(&minutely("vpc-1", fields));
+    pass(&mut w, "a", &tcp("10.0.1.20:1", "10.0.1.80:80", 2), "web");
+    for _ in 0..2 {
+        let frame = addressed(&w, "a", &tcp("10.0.1.20:1", "10.0.1.80:22", 2));
+        assert_eq!(w.send("a", frame), []);
+    }
+    // It may answer, and nothing else.
+    pass(&mut w, "web", &tcp("10.0.1.80:80", "10.0.1.20:1", 0x12), "a");
+    let frame = addressed(&w, "web", &udp("10.0.1.80:9", "192.0.2.7:53"));
+    assert_eq!(w.send("web", frame), []);
+    until(&mut w, 20);
+    let mut told = lines(&mut w);
+    told.retain(|line| line.contains("REJECT"));
+    told.sort();
+    assert_eq!(
+        told,
+        [
+            "eni-web egress 10.0.1.80 192.0.2.7 53 1 40 0 REJECT - 10.0.1.80 -",
+            "eni-web ingress 10.0.1.20 10.0.1.80 22 2 80 2 REJECT - 10.0.1.20 -",
+        ]
+    );
+}
+
+#[test]
 fn rejected_packets_are_added_up() {
     let fields = "srcaddr dstaddr srcport packets bytes start end action tcp-flags \
                   hs-received-dstaddr hs-sent-dstaddr log-status";
@@ -126,8 +153,8 @@ fn records_that_cannot_wait_are_counted_and_skipped() {
     until(&mut w, 20);
     assert_eq!(
         lines(&mut w),
-        ["eni-a - SKIPDATA", "eni-b - SKIPDATA", "eni-c - NODATA"],
+        ["eni-a - SKIPDATA", "eni-b - SKIPDATA", "eni-c - NODATA", "eni-web - NODATA"],
         "what was lost is said of those who lost it"
     );
-    assert_eq!(w.engine.flow_logs().counters().records, 32_768 + 3);
+    assert_eq!(w.engine.flow_logs().counters().records, 32_768 + 4);
 }

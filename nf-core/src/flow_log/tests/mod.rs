@@ -16,8 +16,8 @@ use crate::pipeline::Function;
 use crate::testing::{World, host_mac};
 use crate::time::Time;
 
-/// Two instances, one of them with a public address, an appliance that forwards for others, and a
-/// way out.
+/// Two instances with public addresses, an appliance that forwards for others, a web server that
+/// nothing else is let in to, and a way out.
 const DOCUMENT: &str = r#"
     [[vpc]]
     vpc_id = "vpc-1"
@@ -52,6 +52,22 @@ const DOCUMENT: &str = r#"
     ipv6_cidr_block = "fd00:a:0:1::/64"
     availability_zone = "eu-test-1b"
 
+    [[security_group]]
+    group_id = "sg-open"
+    group_name = "open"
+    vpc_id = "vpc-1"
+    ingress = [
+        { ip_protocol = "-1", cidr_ipv4 = "0.0.0.0/0" },
+        { ip_protocol = "-1", cidr_ipv6 = "::/0" },
+    ]
+
+    [[security_group]]
+    group_id = "sg-web"
+    group_name = "web"
+    vpc_id = "vpc-1"
+    ingress = [{ ip_protocol = "tcp", from_port = 80, to_port = 80, cidr_ipv4 = "0.0.0.0/0" }]
+    egress = []
+
     [[instance]]
     instance_id = "i-a"
     availability_zone = "eu-test-1b"
@@ -59,6 +75,7 @@ const DOCUMENT: &str = r#"
 
     [[network_interface]]
     network_interface_id = "eni-a"
+    groups = ["sg-open"]
     subnet_id = "subnet-1"
     private_ip_address = "10.0.1.10"
     secondary_private_ip_addresses = ["10.0.1.20"]
@@ -68,6 +85,7 @@ const DOCUMENT: &str = r#"
 
     [[network_interface]]
     network_interface_id = "eni-b"
+    groups = ["sg-open"]
     subnet_id = "subnet-1"
     private_ip_address = "10.0.1.11"
     ipv6_addresses = ["fd00:a:0:1::11"]
@@ -76,11 +94,20 @@ const DOCUMENT: &str = r#"
 
     [[network_interface]]
     network_interface_id = "eni-c"
+    groups = ["sg-open"]
     subnet_id = "subnet-1"
     private_ip_address = "10.0.1.12"
     mac_address = "02:00:00:00:00:0c"
     port = "c"
     source_dest_check = false
+
+    [[network_interface]]
+    network_interface_id = "eni-web"
+    groups = ["sg-web"]
+    subnet_id = "subnet-1"
+    private_ip_address = "10.0.1.80"
+    mac_address = "02:00:00:00:00:0e"
+    port = "web"
 
     [[address]]
     allocation_id = "eipalloc-a"
@@ -96,6 +123,7 @@ const DOCUMENT: &str = r#"
 const A: MacAddr = MacAddr::new([2, 0, 0, 0, 0, 0x0a]);
 const B: MacAddr = MacAddr::new([2, 0, 0, 0, 0, 0x0b]);
 const C: MacAddr = MacAddr::new([2, 0, 0, 0, 0, 0x0c]);
+const WEB: MacAddr = MacAddr::new([2, 0, 0, 0, 0, 0x0e]);
 
 /// The second that every test begins in the middle of: 40 seconds into a minute, 400 into ten.
 const BEGIN: u64 = 1_418_529_400;
@@ -181,6 +209,7 @@ fn addressed(w: &World, from: &str, frame: &[u8]) -> Vec<u8> {
         "a" => A,
         "b" => B,
         "c" => C,
+        "web" => WEB,
         _ => host_mac([203, 0, 113, 1].into()),
     };
     [w.mac(from).as_bytes(), host.as_bytes(), &frame[12..]].concat()

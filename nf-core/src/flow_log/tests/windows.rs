@@ -54,8 +54,9 @@ fn a_log_of_ten_minutes_has_windows_of_its_own() {
             line(format!("3 {} {} OK", second(0), second(80))),
             line(format!("3 {} {} OK", second(0), second(80))),
             line(format!("- {} {} NODATA", second(0), second(200))),
+            line(format!("- {} {} NODATA", second(0), second(200))),
         ],
-        "of both ends, and of the appliance that saw nothing"
+        "of both ends, and of the two that saw nothing"
     );
 }
 
