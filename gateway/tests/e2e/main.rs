@@ -16,6 +16,7 @@ mod bridge;
 mod chain;
 mod classes;
 mod elastic_ip;
+mod eni;
 mod nat;
 mod nlb;
 mod os_bypass;
