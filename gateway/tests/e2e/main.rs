@@ -16,6 +16,7 @@ mod bridge;
 mod chain;
 mod classes;
 mod elastic_ip;
+mod eni;
 mod flow_logs;
 mod nat;
 mod nlb;
