@@ -47,11 +47,6 @@ impl Instance {
         format!("i-{}", self.name)
     }
 
-    /// Its primary interface.
-    pub fn eni(&self) -> String {
-        format!("eni-{}", self.name)
-    }
-
     /// The MAC address of its primary interface.
     pub fn mac(&self) -> MacAddr {
         mac_of(self.primary)
