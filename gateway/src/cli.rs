@@ -284,7 +284,12 @@ impl Ask {
         answer: &T,
         print: impl FnOnce(&T) -> io::Result<()>,
     ) -> Result<(), Error> {
-        Ok(if self.json { output::json(answer)? } else { print(answer)? })
+        if self.json {
+            output::json(answer)?;
+        } else {
+            print(answer)?;
+        }
+        Ok(())
     }
 }
 

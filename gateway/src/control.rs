@@ -257,7 +257,7 @@ impl Follower {
         match &answers {
             Ok(_) => tracing::info!(actions = ?names, "carried out"),
             Err(refusal) => {
-                tracing::info!(actions = ?names, code = refusal.code, %refusal, "refused")
+                tracing::info!(actions = ?names, code = refusal.code, %refusal, "refused");
             }
         }
         // They may have stopped waiting; it is done all the same.

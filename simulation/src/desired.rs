@@ -169,7 +169,7 @@ impl Desired {
             }
             own.push_str(if tenant.mac_known { MAC_KNOWN } else { MAC_UNKNOWN });
             let ingress = tenant.rules.ingress();
-            let _ = write!(own, "{GROUPS}ingress = [{ingress}]\n");
+            let _ = writeln!(own, "{GROUPS}ingress = [{ingress}]");
             own.push_str(if tenant.elastic { ELASTIC } else { "" });
             own.push_str(if tenant.log { LOG } else { "" });
             own.push_str(if tenant.second_log { SECOND_LOG } else { "" });

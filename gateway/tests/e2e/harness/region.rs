@@ -9,6 +9,7 @@
 //!
 //! Every instance has its primary network interface on `eth0`; `eth1` waits for another.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -142,7 +143,9 @@ impl Region {
         for (name, subnet, host) in [("web", 1, 10), ("standby", 1, 20), ("db", 2, 30)] {
             let primary = Ipv4Addr::new(10, 0, subnet, host);
             let mac = mac_of(primary);
-            instances.push_str(&format!(
+            // Writing to a String does not fail.
+            let _ = write!(
+                instances,
                 r#"
 [[instance]]
 instance_id = "i-{name}"
@@ -157,7 +160,7 @@ mac_address = "{mac}"
 groups = ["sg-inside", "sg-web"]
 attachment = {{ instance_id = "i-{name}", device_index = 0, delete_on_termination = true }}
 "#
-            ));
+            );
         }
         format!("{NETWORK}{instances}{more}")
     }

@@ -99,10 +99,11 @@ fn attached_to(instance: Option<&str>) -> String {
         text.push_str("port = \"nowhere\"\n");
     }
     for (instance, port) in [("i-1", "p1"), ("i-2", "p2")] {
-        text.push_str(&format!(
-            "[[instance]]\ninstance_id = \"{instance}\"\n\
-             port = [{{ name = \"{port}\", device_index = 1 }}]\n"
-        ));
+        text.push_str("[[instance]]\ninstance_id = \"");
+        text.push_str(instance);
+        text.push_str("\"\nport = [{ name = \"");
+        text.push_str(port);
+        text.push_str("\", device_index = 1 }]\n");
     }
     text
 }

@@ -18,7 +18,7 @@ use crate::verdict::Punt;
 const PACKETS: u32 = 1_000_000;
 
 /// What every packet of a tenant ends in.
-const TAGS: [&[u8; 8]; 2] = [b"tenant-0", b"tenant-1"];
+const TAGS: [[u8; 8]; 2] = [*b"tenant-0", *b"tenant-1"];
 
 /// `@` stands for the tenant's number.
 const TENANT: &str = r#"
@@ -137,7 +137,7 @@ const V6: [&str; 6] = [
 
 /// A packet that a tenant sends by one of its ports: mostly one that goes somewhere, and its tag at
 /// the end.
-fn packet(random: &mut Random, tag: &[u8; 8]) -> Vec<u8> {
+fn packet(random: &mut Random, tag: [u8; 8]) -> Vec<u8> {
     let pool: &[&str] = if random.one_in(3) { &V6 } else { &V4 };
     let [src, dst]: [std::net::IpAddr; 2] =
         [random.pick(pool), random.pick(pool)].map(|it| it.parse().unwrap());
@@ -148,10 +148,10 @@ fn packet(random: &mut Random, tag: &[u8; 8]) -> Vec<u8> {
         0 => Frame::tcp(from, to)
             .flags(random.pick(&[SYN, SYN_ACK, ACK, FIN_ACK, RST]))
             .macs(mac, HOST)
-            .payload(*tag)
+            .payload(tag)
             .build(),
-        1 => Frame::echo_request(src, dst, to.1, 1).macs(mac, HOST).payload(*tag).build(),
-        _ => Frame::udp(from, to).macs(mac, HOST).payload(*tag).build(),
+        1 => Frame::echo_request(src, dst, to.1, 1).macs(mac, HOST).payload(tag).build(),
+        _ => Frame::udp(from, to).macs(mac, HOST).payload(tag).build(),
     };
     if random.one_in(20) {
         let at = random.below(frame.len() - tag.len());
@@ -207,7 +207,7 @@ fn of_a_million_packets_from_each_of_two_tenants_that_are_alike_none_crosses() {
         let frame = packet(&mut random, TAGS[tenant]);
         for sent in decide(&mut w, port, &frame) {
             // What the gateway asks neighbours is nobody's.
-            let is_tagged = TAGS.iter().any(|tag| sent.frame.ends_with(*tag));
+            let is_tagged = TAGS.iter().any(|tag| sent.frame.ends_with(tag));
             let others = ports[1 - tenant].contains(&sent.port);
             assert!(
                 !others || !is_tagged,
