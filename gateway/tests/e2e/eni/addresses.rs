@@ -60,7 +60,7 @@ fn a_reassigned_address_takes_its_elastic_ip_address_along(datapath: Datapath) {
     let public = at(Ipv4Addr::new(203, 0, 113, 70), 7);
     converse(&region.outside, public).unwrap().echo("web").unwrap();
     let taken = region.refused(["eni", "assign", "eni-standby", "--private-ip", "10.0.1.11"]);
-    assert_eq!(taken, "InvalidIPAddress.InUse");
+    assert_eq!(taken, "Resource.AlreadyAssigned");
 
     region.act([
         "eni",

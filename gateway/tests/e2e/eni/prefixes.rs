@@ -93,8 +93,8 @@ fn a_prefix_takes_one_slot_and_overlaps_nothing(datapath: Datapath) {
     assert_eq!(chosen.len(), 49);
     assert!(chosen.iter().all(|it| !(64..80).contains(&it.octets()[3])), "{chosen:?}");
     for (prefix, why) in [
-        ("10.0.1.64/28", "InvalidParameterValue"),
-        ("10.0.1.16/28", "InvalidParameterValue"),
+        ("10.0.1.64/28", "InvalidIPAddress.InUse"),
+        ("10.0.1.16/28", "InvalidIPAddress.InUse"),
         ("10.0.2.64/28", "InvalidParameterValue"),
         ("10.0.1.72/29", "InvalidParameterValue"),
     ] {

@@ -22,9 +22,9 @@ fn the_longest_prefix_decides_and_a_lost_target_is_a_blackhole(datapath: Datapat
     region.act(["eni", "modify", "eni-appliance", "--source-dest-check", "false"]);
     // Longer than the default route: it leads to an interface that is attached to nothing.
     region.act(["route", "create", "rtb-a", "203.0.113.0/24", "--eni", "eni-appliance"]);
-    let mut dropped = region.gateway.engine_drops("no_destination");
+    let mut dropped = region.gateway.engine_drops("blackhole");
     converse(&region.web.namespace, at(OUTSIDE[0], 7)).unwrap_err();
-    assert!(region.gateway.engine_drops("no_destination") > dropped);
+    assert!(region.gateway.engine_drops("blackhole") > dropped);
 
     region.act(["eni", "delete", "eni-appliance"]);
     let tables: Value = region.act(["route", "list"]);
