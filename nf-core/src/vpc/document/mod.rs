@@ -78,6 +78,7 @@ pub struct Document {
     /// What is recorded about the traffic of network interfaces.
     pub flow_log: Vec<FlowLog>,
     /// How much of everything there may be.
+    #[serde(skip_serializing_if = "Quotas::is_default")]
     pub quotas: Quotas,
 }
 

@@ -66,3 +66,9 @@ impl Default for Quotas {
         }
     }
 }
+
+impl Quotas {
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
