@@ -6,7 +6,7 @@ use halfspace_testbed::programs::Echo;
 use serde_json::json;
 
 use crate::harness::region::{OUTSIDE, Region, WEB_PUBLIC, at};
-use crate::harness::{Datapath, converse, datagram_socket, seen_by};
+use crate::harness::{Datapath, converse, datagram_socket, eventually, seen_by};
 
 on_each_datapath!(
     an_address_is_allocated_from_the_pool_and_answers_once_it_is_associated,
@@ -24,8 +24,11 @@ fn an_address_is_allocated_from_the_pool_and_answers_once_it_is_associated(datap
     converse(&region.outside, at(public, 7)).unwrap_err();
 
     region.act(["eip", "associate", "eipalloc-db", "--instance", "i-db"]);
-    // The host outside asks for it by ARP: the link is flat.
-    converse(&region.outside, at(public, 7)).unwrap().echo("in").unwrap();
+    // The host outside asks for it by ARP: the link is flat. It asked in vain before, and may take a
+    // moment until it asks again.
+    eventually("the address to answer", || {
+        converse(&region.outside, at(public, 7)).is_ok_and(|mut heard| heard.echo("in").is_ok())
+    });
     let _outside = Echo::start(&region.outside, at(OUTSIDE[0], 7)).unwrap();
     let from = at(region.db.primary, 4000);
     let socket = datagram_socket(&region.db.namespace, from, at(OUTSIDE[0], 7));
