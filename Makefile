@@ -31,6 +31,7 @@ build: build-packages ## Build everything, optimised
 
 demo: build run-packages ## Show the gateway at work, in namespaces of its own (root)
 	target/release/halfspace demo
+	target/release/halfspace demo eni
 
 test: build-packages run-packages bench-packages fuzz-packages image-packages ## Every test (root; skips say why)
 	$(MAKE) image

@@ -59,7 +59,7 @@ fi
 # needs no mounts, so it works inside a container too.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-mkdir -p "$work"/context/root/{etc,run}/halfspace "$work"/context/root/sys/fs/bpf "$out"
+mkdir -p "$work"/context/root/{etc,run,var/log}/halfspace "$work"/context/root/sys/fs/bpf "$out"
 cp LICENSE "$work/context/root/"
 # The symbols stay, for backtraces; line tables are most of the file and stay in the build's own.
 objcopy --strip-debug "$binary" "$work/context/root/halfspace"

@@ -49,6 +49,27 @@ static __always_inline bool reopens(const struct packet *packet, const struct fl
 	       state->tcp_flags & (TCP_FIN | TCP_RST);
 }
 
+/* The last six of eight bytes, as a number that is zero if they are. */
+static __always_inline __u64 address_behind_two(const void *bytes)
+{
+	__u64 word = *(const __u64 *)bytes;
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return word >> 16;
+#else
+	return word << 16;
+#endif
+}
+
+/* Whether the entry wants packets from a MAC address that this is not from. */
+static __always_inline bool is_held_off(const struct frame *frame, const struct flow_state *state)
+{
+	__u64 wanted = address_behind_two(&state->flags);
+	const struct ethhdr *ethernet = frame->data;
+
+	return wanted && wanted != address_behind_two(ethernet->h_source - 2);
+}
+
 /* Step 3. Returns VERDICT_FORWARD and where to, or the punt; STEP_LEAVE if the way out is not open
  * to this hook. */
 static __always_inline enum verdict check(const enum hook hook, const struct frame *frame,
@@ -64,6 +85,8 @@ static __always_inline enum verdict check(const enum hook hook, const struct fra
 	/* Generations may wrap: which one is older is told by the difference's sign. */
 	if (!shared || (__s32)(state->generation - shared->fence) < 0)
 		return PUNT_STALE;
+	if (is_held_off(frame, state))
+		return PUNT_SOURCE_MAC;
 	if (reopens(packet, state))
 		return PUNT_REOPEN;
 	adjacency = bpf_map_lookup_elem(&adjacencies, &slot);

@@ -50,12 +50,18 @@ struct flow_state {
 	__u64 packets;
 	__u64 bytes;
 	__u32 tcp_flags; /* SYN, FIN and RST that went through, or-ed */
-	/* Fills the value of IPv4 up to a cache line. With it the whole of an entry, to which the
-	 * kernel adds 48 bytes and the key, is two lines that every packet touches and no more. */
-	__u32 reserved[3];
+	__u32 reserved;
+	/* Beside each other and where a word begins, so that a packet's address is compared at one
+	 * go. They fill the value of IPv4 up to a cache line. With it the whole of an entry, to which
+	 * the kernel adds 48 bytes and the key, is two lines that every packet touches and no more. */
+	__u16 flags;
+	__u8 src_mac[6]; /* packets come from it; zero: from anyone */
 };
 
 #define FLOW_REVERSE 0x80000000u
+
+/* In `flags`, for user space alone: the ends of the flow that are tracked, as Tracking::bits. */
+#define FLOW_TRACKED 3u
 
 struct flow_value4 {
 	__be32 saddr;
@@ -92,7 +98,12 @@ struct template {
 	__u32 stock;         /* where their ports come from */
 	__u16 address_delta; /* of the forward direction, as in rewrite */
 	__u8 src_mac[6];     /* their first packets come with it */
+	__u16 flags;
+	__u8 back_mac[6]; /* src_mac of the reverse entries */
 };
+
+/* In `flags`, beside FLOW_TRACKED: src_mac is that of the forward entries as well. */
+#define TEMPLATE_HOLDS_SRC_MAC 4u
 
 /* What a flow is given. */
 struct lot {
@@ -176,6 +187,8 @@ struct made_record {
 	__u32 reverse_adjacency;
 	__u32 generation;
 	__u32 stock;
+	__u16 flags;
+	__u8 back_mac[6];
 };
 
 /* --- Setting the clock ---------------------------------------------------------------------- */

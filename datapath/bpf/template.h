@@ -107,6 +107,7 @@ static __always_inline bool make_entries(const struct flow_key4 *key,
 			.generation = template->generation,
 			.flow = lot->flow,
 			.last_seen = tick_now(),
+			.flags = template->flags & FLOW_TRACKED,
 		},
 	};
 	struct flow_key4 back = {
@@ -130,9 +131,13 @@ static __always_inline bool make_entries(const struct flow_key4 *key,
 			.generation = template->generation,
 			.flow = lot->flow | FLOW_REVERSE,
 			.last_seen = value.state.last_seen,
+			.flags = template->flags & FLOW_TRACKED,
 		},
 	};
 
+	if (template->flags & TEMPLATE_HOLDS_SRC_MAC)
+		__builtin_memcpy(value.state.src_mac, template->src_mac, sizeof(template->src_mac));
+	__builtin_memcpy(answer.state.src_mac, template->back_mac, sizeof(template->back_mac));
 	if (bpf_map_update_elem(&flows4, &back, &answer, BPF_NOEXIST))
 		return false;
 	if (bpf_map_update_elem(&flows4, key, &value, BPF_NOEXIST)) {
@@ -161,8 +166,10 @@ static __noinline void describe(struct made_record *record, __u32 ifindex,
 		.reverse_adjacency = template->reverse_adjacency,
 		.generation = template->generation,
 		.stock = template->stock,
+		.flags = template->flags,
 	};
 	__builtin_memcpy(record->src_mac, template->src_mac, sizeof(record->src_mac));
+	__builtin_memcpy(record->back_mac, template->back_mac, sizeof(record->back_mac));
 }
 
 /* Makes the flow of a packet that has none, if there is a template for it. Returns whether it is

@@ -11,13 +11,14 @@ use aya::Pod;
 use nf_core::action::Action;
 use nf_core::adjacency::Adjacency;
 use nf_core::fast_path::{Direction, Entry, Usage};
+use nf_core::flow::Tracking;
 use nf_core::id::{AdjacencyId, FlowId, Generation, PortId};
 use nf_core::packet::{MacAddr, checksum};
 use nf_core::time::Tick;
 use nf_core::tuple::{FlowKey, Protocol, Tuple};
 
 /// Stands in the pinned `control` map. Maps with another number are never read.
-pub(crate) const LAYOUT_VERSION: u32 = 3;
+pub(crate) const LAYOUT_VERSION: u32 = 4;
 
 /// The bit of [`FlowState::flow`] that tells the answers' half of a flow.
 const FLOW_REVERSE: u32 = 1 << 31;
@@ -72,7 +73,9 @@ pub(crate) struct FlowState {
     pub packets: u64,
     pub bytes: u64,
     pub tcp_flags: u32,
-    pub reserved: [u32; 3],
+    pub reserved: u32,
+    pub flags: u16,
+    pub src_mac: [u8; 6],
 }
 
 /// Value of `flows4`.
@@ -320,7 +323,9 @@ impl FlowState {
             packets: entry.usage.packets,
             bytes: entry.usage.bytes,
             tcp_flags: entry.usage.tcp_flags.into(),
-            reserved: [0; 3],
+            reserved: 0,
+            flags: entry.tracking.bits().into(),
+            src_mac: mac_or_zero(entry.src_mac),
         }
     }
 
@@ -341,9 +346,21 @@ impl FlowState {
             generation: Generation(self.generation),
             flow,
             direction,
+            src_mac: mac_unless_zero(self.src_mac),
+            tracking: Tracking::from_bits(self.flags as u8),
             usage: self.usage(),
         }
     }
+}
+
+/// A MAC address that there may be none of. All zero is nobody's.
+fn mac_or_zero(mac: Option<MacAddr>) -> [u8; 6] {
+    *mac.unwrap_or_default().as_bytes()
+}
+
+/// What [`mac_or_zero`] was given.
+fn mac_unless_zero(bytes: [u8; 6]) -> Option<MacAddr> {
+    Some(MacAddr::new(bytes)).filter(|mac| *mac != MacAddr::default())
 }
 
 /// A flow id with the direction in its highest bit, taken apart.

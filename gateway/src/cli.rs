@@ -188,12 +188,14 @@ Examples:
 
     /// Show the gateway at work with real programs, in network namespaces of its own
     #[command(after_help = "\
+Without a subject it is the tour: two customers, their environments, a load balancer, a restart.
 Needs root, curl, nginx and iperf3; takes about half a minute, checks what it shows, and leaves
 nothing behind.
 
 Examples:
   halfspace demo
-  halfspace demo --environments 1000 --keep")]
+  halfspace demo --environments 1000 --keep
+  halfspace demo eni")]
     Demo(demo::Arguments),
 }
 
@@ -282,7 +284,12 @@ impl Ask {
         answer: &T,
         print: impl FnOnce(&T) -> io::Result<()>,
     ) -> Result<(), Error> {
-        Ok(if self.json { output::json(answer)? } else { print(answer)? })
+        if self.json {
+            output::json(answer)?;
+        } else {
+            print(answer)?;
+        }
+        Ok(())
     }
 }
 

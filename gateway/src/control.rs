@@ -19,6 +19,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use crate::actions::{IdSource, Refusal, Request, View};
 use crate::config::NodeConfig;
 use crate::environments::{self, Environments};
+use crate::flow_logs::{FlowLogs, since_1970};
 use crate::functions;
 use crate::links::Watch;
 use crate::ports::Ports;
@@ -68,6 +69,8 @@ pub struct Facts {
     pub datapath_why: String,
     /// When the process started.
     pub started: (Instant, SystemTime),
+    /// Where records of flows go.
+    pub flow_logs: Arc<FlowLogs>,
 }
 
 /// What the follower last saw.
@@ -254,7 +257,7 @@ impl Follower {
         match &answers {
             Ok(_) => tracing::info!(actions = ?names, "carried out"),
             Err(refusal) => {
-                tracing::info!(actions = ?names, code = refusal.code, %refusal, "refused")
+                tracing::info!(actions = ?names, code = refusal.code, %refusal, "refused");
             }
         }
         // They may have stopped waiting; it is done all the same.
@@ -269,10 +272,12 @@ impl Follower {
     async fn apply_snapshot(&self) -> Result<(), worker::Stopped> {
         let snapshot = self.current.resources.in_force().clone();
         let generation = snapshot.generation().0;
+        self.shared.facts.flow_logs.follow(&snapshot);
         self.shared
             .worker
             .call(move |worker, now| {
                 let worker::Worker { engine, datapath } = worker;
+                engine.flow_logs_mut().set_wall_clock(now, since_1970());
                 engine.apply_snapshot(now, &snapshot, datapath.fast_path());
             })
             .await?;

@@ -11,6 +11,7 @@
 //! | `resources` | the desired state, from the document to a snapshot |
 //! | `links`, `ports` | interfaces there are, ports that are wanted |
 //! | `environments` | attached and detached at run time |
+//! | `flow_logs` | records of flows, from the worker to files |
 //! | `functions` | NAT gateway, load balancer, bridge |
 //! | `actions` | what can be asked of it: EC2's actions on the resource document |
 //! | `api`, `metrics` | what the gateway tells of itself |
@@ -25,6 +26,7 @@ pub mod config;
 pub mod control;
 pub mod demo;
 pub mod environments;
+pub mod flow_logs;
 pub mod functions;
 pub mod links;
 pub mod logging;

@@ -24,6 +24,7 @@ use crate::config::node::{DatapathChoice, Loaded};
 use crate::config::{Diagnostic, NodeConfig};
 use crate::control::{Facts, Follower, Report, Shared};
 use crate::environments::{self, Environments};
+use crate::flow_logs::{self, Feed, FlowLogs, since_1970};
 use crate::links::{self, Watch};
 use crate::ports::Ports;
 use crate::resources::{self, Resources};
@@ -35,6 +36,9 @@ const ADJACENCIES: usize = 65_536;
 
 /// How long requests that are under way may take once the gateway is told to stop.
 const LAST_REQUESTS: Duration = Duration::from_secs(2);
+
+/// How long flow log records may take to be written once the worker has stopped.
+const LAST_RECORDS: Duration = Duration::from_secs(5);
 
 /// Why a gateway could not be run to its proper end.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +71,9 @@ pub enum Error {
     /// Environments cannot be restored.
     #[error(transparent)]
     Environments(#[from] environments::Error),
+    /// Flow logs cannot be written as configured.
+    #[error(transparent)]
+    FlowLogs(#[from] flow_logs::Error),
     /// Privileges cannot be given up.
     #[error(transparent)]
     Privileges(#[from] privileges::Error),
@@ -103,8 +110,10 @@ pub fn run(Loaded { config, warnings }: Loaded) -> Result<(), Error> {
     let kept = privileges::give_up()?;
     tracing::debug!(?kept, "gave up all other privileges");
 
-    let Assembled { worker, environments, functions, facts, report } = assembled;
-    let running = worker::Running::start(worker, config.worker_cpu)
+    let Assembled { worker, feed, environments, functions, facts, report } = assembled;
+    let flow_logs = facts.flow_logs.clone();
+    flow_logs.follow(report.resources.in_force());
+    let running = worker::Running::start(worker, feed, config.worker_cpu)
         .map_err(Error::system("start the packet worker"))?;
     let datapath = facts.datapath;
     let (shared, orders) =
@@ -126,6 +135,7 @@ pub fn run(Loaded { config, warnings }: Loaded) -> Result<(), Error> {
     drop(runtime);
     drop(socket);
     let worker = running.stop()?;
+    flow_logs.finish(LAST_RECORDS);
     let flows = worker.engine.flow_count();
     if datapath == "ebpf" {
         tracing::info!(flows, "stopped; established flows go on in the kernel");
@@ -138,6 +148,7 @@ pub fn run(Loaded { config, warnings }: Loaded) -> Result<(), Error> {
 /// Everything that is there before the first thread.
 struct Assembled {
     worker: Worker,
+    feed: Feed,
     environments: Environments,
     functions: functions::Names,
     facts: Facts,
@@ -160,10 +171,13 @@ fn assemble(config: &Arc<NodeConfig>, started: (Instant, SystemTime)) -> Result<
     let names = functions::Names::of(&functions);
     let sizes = EngineConfig { flows: config.flow_capacity(), adjacencies: ADJACENCIES, seed };
     let engine = Engine::new(sizes, functions, worker::now());
-    let facts = Facts { datapath: datapath.label(), datapath_why: why, started };
+    let (flow_logs, feed) = FlowLogs::new(config)?;
+    flow_logs.prepare(resources.in_force());
+    let facts = Facts { datapath: datapath.label(), datapath_why: why, started, flow_logs };
     let mut worker = Worker { engine, datapath };
 
     let Worker { engine, datapath } = &mut worker;
+    engine.flow_logs_mut().set_wall_clock(worker::now(), since_1970());
     engine.apply_snapshot(worker::now(), resources.in_force(), datapath.fast_path());
     let links = links::dump().map_err(Error::system("list interfaces"))?;
     let mut ports = Ports::new(config.clone());
@@ -186,7 +200,7 @@ fn assemble(config: &Arc<NodeConfig>, started: (Instant, SystemTime)) -> Result<
         "took over"
     );
     let report = Report { resources, ports };
-    Ok(Assembled { worker, environments, functions: names, facts, report })
+    Ok(Assembled { worker, feed, environments, functions: names, facts, report })
 }
 
 /// How the data path is to be opened.

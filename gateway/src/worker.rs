@@ -22,6 +22,8 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 use tokio::sync::oneshot;
 
+use crate::flow_logs::Feed;
+
 /// Frames and events taken from the data path before jobs and timers get their turn.
 const BATCH: usize = 256;
 
@@ -85,7 +87,7 @@ impl Running {
     /// # Errors
     ///
     /// If the thread or its event descriptor cannot be made, or there is no such CPU for it.
-    pub fn start(worker: Worker, cpu: Option<u32>) -> io::Result<Self> {
+    pub fn start(worker: Worker, flow_logs: Feed, cpu: Option<u32>) -> io::Result<Self> {
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
         let (jobs, queue) = mpsc::channel();
         let (pinned, outcome) = mpsc::sync_channel(1);
@@ -93,7 +95,7 @@ impl Running {
         let thread = std::thread::Builder::new().name("worker".to_owned()).spawn(move || {
             // Whoever waits for the outcome drops the worker's jobs if it is an error.
             let _ = pinned.send(cpu.map_or(Ok(()), pin));
-            run(worker, &queue, &woken)
+            run(worker, flow_logs, &queue, &woken)
         })?;
         // A thread that ended without a word panicked; its end is told by `stop`.
         outcome.recv().unwrap_or(Ok(()))?;
@@ -101,7 +103,7 @@ impl Running {
     }
 
     /// Ends the worker once every other [`Handle`] is gone, and gives back what it owned. What it
-    /// installed in the kernel goes on.
+    /// installed in the kernel goes on. The last records of its flows are handed over before.
     ///
     /// # Errors
     ///
@@ -132,7 +134,12 @@ fn pin(cpu: u32) -> io::Result<()> {
     })
 }
 
-fn run(mut worker: Worker, queue: &mpsc::Receiver<Job>, wake: &EventFd) -> Worker {
+fn run(
+    mut worker: Worker,
+    mut flow_logs: Feed,
+    queue: &mpsc::Receiver<Job>,
+    wake: &EventFd,
+) -> Worker {
     loop {
         let handled = worker.receive();
         let mut jobs_done = 0;
@@ -143,12 +150,17 @@ fn run(mut worker: Worker, queue: &mpsc::Receiver<Job>, wake: &EventFd) -> Worke
                     jobs_done += 1;
                 }
                 Err(mpsc::TryRecvError::Empty) => break,
-                Err(mpsc::TryRecvError::Disconnected) => return worker,
+                Err(mpsc::TryRecvError::Disconnected) => {
+                    let Worker { engine, datapath } = &mut worker;
+                    flow_logs.finish(engine, datapath.fast_path(), now());
+                    return worker;
+                }
             }
         }
         let now = now();
         let deadline = worker.engine.advance(now, worker.datapath.fast_path());
         worker.datapath.fast_path().flush();
+        flow_logs.turn(&mut worker.engine, now);
         worker.log_notices();
         if handled == BATCH || jobs_done > 0 {
             continue;

@@ -386,6 +386,40 @@ fn a_new_process_takes_over_the_whole_chain() {
     assert_eq!((w.engine.flow_count(), w.path.len(), held(&w)), (0, 0, (0, 0)));
 }
 
+#[test]
+fn flow_logs_of_a_bridge_tell_whose_flow_it_is() {
+    let log = r#"
+        [[flow_log]]
+        flow_log_id = "fl-1"
+        resource_id = "vpc-1"
+        max_aggregation_interval = 60
+        log_destination = "bridge"
+        log_format = "${interface-id} ${flow-direction} ${srcaddr} ${dstaddr} ${dstport} ${hs-received-srcaddr} ${hs-environment-id}"
+    "#;
+    let mut w = world(2);
+    w.reload(&format!("{DOCUMENT}{log}"));
+    for n in 0..2 {
+        let frame = query(DATABASE, "?").build();
+        assert_eq!(w.send(&environment(n), frame).len(), 1);
+    }
+    w.pass(Duration::from_mins(1));
+    let mut told: Vec<_> = w.recorded().into_iter().map(|(_, line)| line).collect();
+    told.retain(|line| !line.ends_with(" - -"));
+    told.sort();
+    let line = |eni: &str, way: &str, environment: &str| {
+        format!("{eni} {way} 10.0.1.99 10.0.1.20 5432 169.254.76.1 {environment}")
+    };
+    assert_eq!(
+        told,
+        [
+            line("eni-db", "ingress", "env-0"),
+            line("eni-db", "ingress", "env-1"),
+            line("eni-lambda", "egress", "env-0"),
+            line("eni-lambda", "egress", "env-1"),
+        ]
+    );
+}
+
 /// The bridge with two ports an address, and a prefix.
 fn with_prefix() -> String {
     format!("{DOCUMENT}ipv4_prefixes = [\"10.0.1.32/28\"]\nport_range = [5000, 5001]\n")
@@ -450,4 +484,30 @@ fn a_prefix_that_goes_takes_the_flows_of_its_addresses_along() {
     assert_eq!((w.engine.flow_count(), held(&w)), (2, (0, 2)), "those of the primary address");
     assert_eq!(open(&mut w, 1).unwrap().ip(), at("10.0.1.99:0").ip());
     assert_eq!(open(&mut w, 3), None);
+}
+
+#[test]
+fn a_packet_of_an_environments_that_is_rejected_is_told_of_under_its_name() {
+    let shut = r#"
+        [[security_group]]
+        group_id = "sg-shut"
+        group_name = "shut"
+        vpc_id = "vpc-1"
+
+        [[flow_log]]
+        flow_log_id = "fl-1"
+        resource_id = "eni-db"
+        traffic_type = "REJECT"
+        max_aggregation_interval = 60
+        log_destination = "bridge"
+        log_format = "${flow-direction} ${srcaddr} ${dstport} ${packets} ${action} ${hs-environment-id}"
+    "#;
+    let database = "network_interface_id = \"eni-db\"";
+    let document = DOCUMENT.replace(database, &format!("{database}\n    groups = [\"sg-shut\"]"));
+    let mut w = world(1);
+    w.reload(&format!("{document}{shut}"));
+    assert_eq!(w.send("env-0", query(DATABASE, "?").build()), []);
+    w.pass(Duration::from_mins(1));
+    let told: Vec<_> = w.recorded().into_iter().map(|(_, line)| line).collect();
+    assert_eq!(told, ["ingress 10.0.1.99 5432 1 REJECT env-0"]);
 }

@@ -10,6 +10,7 @@ const volatile __u32 output_index = 0;
 SEC("xdp")
 int relay(struct xdp_md *ctx)
 {
+	(void)ctx;
 	return bpf_redirect(output_index, 0);
 }
 

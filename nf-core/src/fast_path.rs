@@ -11,7 +11,9 @@ pub use template::{Class, Lot, MOST_TEMPLATES, Made, StockId, Template};
 
 use crate::action::Action;
 use crate::adjacency::Adjacency;
+use crate::flow::Tracking;
 use crate::id::{AdjacencyId, FlowId, Generation, PortId};
+use crate::packet::MacAddr;
 use crate::time::Tick;
 use crate::tuple::FlowKey;
 
@@ -46,6 +48,11 @@ pub struct Entry {
     pub flow: FlowId,
     /// Which half.
     pub direction: Direction,
+    /// The MAC address that packets must come from, where the port they come in by is held to one.
+    pub src_mac: Option<MacAddr>,
+    /// Which ends of the flow are tracked. The fast path only keeps it, for a process that takes
+    /// over.
+    pub tracking: Tracking,
     /// What went through so far. An entry starts with what user space itself forwarded.
     pub usage: Usage,
 }

@@ -12,6 +12,7 @@ pub mod adjacency;
 pub mod engine;
 pub mod fast_path;
 pub mod flow;
+pub mod flow_log;
 pub mod id;
 pub mod lease;
 pub mod maglev;

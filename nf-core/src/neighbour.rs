@@ -170,6 +170,12 @@ impl Neighbours {
         Ok(AdjacencyId(slot))
     }
 
+    /// The slot of a next hop, if there is one.
+    #[must_use]
+    pub fn find(&self, port: PortId, hop: NextHop) -> Option<AdjacencyId> {
+        self.by_hop.get(&(port, hop)).copied()
+    }
+
     fn vacant_slot(&mut self, now: Time) -> Option<u32> {
         while let Some((_, slot)) = self.resting.pop_front_if(|(since, _)| *since + REST <= now) {
             self.vacant.push(slot);

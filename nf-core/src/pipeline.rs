@@ -12,7 +12,7 @@
 
 use std::any::Any;
 
-use crate::flow::Timeouts;
+use crate::flow::{Timeouts, Tracking};
 use crate::packet::TcpFlags;
 use crate::time::Time;
 use crate::tuple::Tuple;
@@ -37,6 +37,8 @@ pub struct PortPool(pub u64);
 pub struct Prior {
     /// The tuple the first packet left with.
     pub outcome: Tuple,
+    /// The ends at which no rule need allow the flow any more.
+    pub tracking: Tracking,
 }
 
 /// A first packet on its way.

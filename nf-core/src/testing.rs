@@ -304,6 +304,26 @@ impl World {
         panic!("the engine's deadline stands still at {:?}", self.now);
     }
 
+    /// What the flow logs have recorded since the last call: each line with the log it is for.
+    ///
+    /// # Panics
+    /// If a record names an interface that its batch does not have.
+    pub fn recorded(&mut self) -> Vec<(String, String)> {
+        let mut lines = Vec::new();
+        while let Some(batch) = self.engine.flow_logs_mut().take_any() {
+            for record in &batch.records {
+                let interface = batch.interfaces.get(record.interface);
+                let interface = interface.unwrap_or_else(|| panic!("no interface: {record:?}"));
+                for log in interface.flow_logs().filter(|log| record.is_for(log)) {
+                    let mut line = String::new();
+                    log.format.print(record, interface, &mut line);
+                    lines.push((log.id.to_string(), line));
+                }
+            }
+        }
+        lines
+    }
+
     /// What became of the last frame that came in.
     ///
     /// # Panics

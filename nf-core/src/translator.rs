@@ -367,6 +367,7 @@ fn timeouts(translation: &Translation) -> Timeouts {
     Timeouts {
         tcp_established: translation.tcp_idle_timeout,
         udp: translation.udp_idle_timeout,
+        udp_stream: translation.udp_idle_timeout,
         icmp: translation.icmp_idle_timeout,
         ..Timeouts::default()
     }

@@ -57,6 +57,9 @@ reasons! {
         /// A TCP SYN on an entry that has seen a FIN or RST: a new connection on the addresses of
         /// an old one.
         Reopen = 8 "reopen",
+        /// Not from the MAC address of the interface that the port is for, though the rest is of a
+        /// flow of it.
+        SourceMac = 9 "source_mac",
     }
 }
 
@@ -90,7 +93,8 @@ reasons! {
         UnknownPort = 2 "unknown_port",
         /// Source address or MAC is not the one the port's ENI, subnet or environment has.
         SourceCheck = 3 "source_check",
-        /// ARP or NDP that claims an address which is not the sender's.
+        /// ARP or NDP that claims an address which is not the sender's, or is from another MAC
+        /// address than the sender's.
         NeighbourSpoof = 4 "neighbour_spoof",
         /// No route to the destination.
         NoRoute = 5 "no_route",
@@ -136,6 +140,10 @@ reasons! {
         PortGone = 25 "port_gone",
         /// The tuple the packet would leave with belongs to another flow.
         TupleInUse = 26 "tuple_in_use",
+        /// No security group of an interface on the way allows it.
+        SecurityGroup = 27 "security_group",
+        /// Routed to an interface that neither has the destination address nor forwards for others.
+        DestinationCheck = 28 "destination_check",
     }
 }
 

@@ -224,9 +224,11 @@ fn probing_eni(
 
 fn timeouts(listener: &Listener) -> Timeouts {
     let mut timeouts = Timeouts::default();
-    match listener.protocol {
-        Protocol::Tcp => timeouts.tcp_established = listener.idle_timeout,
-        _ => timeouts.udp = listener.idle_timeout,
+    if listener.protocol == Protocol::Tcp {
+        timeouts.tcp_established = listener.idle_timeout;
+    } else {
+        timeouts.udp = listener.idle_timeout;
+        timeouts.udp_stream = listener.idle_timeout;
     }
     // "Instances must respond to a new request within 30 seconds in order to establish a return
     // path."

@@ -55,23 +55,35 @@ const DOCUMENT: &str = r#"
     cidr_block = "10.0.1.0/24"
     ipv6_cidr_block = "fd00:a:0:1::/64"
 
+    [[security_group]]
+    group_id = "sg-open"
+    group_name = "open"
+    vpc_id = "vpc-1"
+    ingress = [
+        { ip_protocol = "-1", cidr_ipv4 = "0.0.0.0/0" },
+        { ip_protocol = "-1", cidr_ipv6 = "::/0" },
+    ]
+
     [[network_interface]]
     network_interface_id = "eni-t1"
     subnet_id = "subnet-targets"
     private_ip_address = "10.0.1.11"
     ipv6_addresses = ["fd00:a:0:1::11"]
+    groups = ["sg-open"]
     port = "t1"
 
     [[network_interface]]
     network_interface_id = "eni-t2"
     subnet_id = "subnet-targets"
     private_ip_address = "10.0.1.12"
+    groups = ["sg-open"]
     port = "t2"
 
     [[network_interface]]
     network_interface_id = "eni-t3"
     subnet_id = "subnet-targets"
     private_ip_address = "10.0.1.13"
+    groups = ["sg-open"]
     port = "t3"
 
     [[network_interface]]
@@ -79,6 +91,7 @@ const DOCUMENT: &str = r#"
     subnet_id = "subnet-targets"
     private_ip_address = "10.0.1.99"
     ipv6_addresses = ["fd00:a:0:1::99"]
+    groups = ["sg-open"]
     port = "c"
 
     [[address]]

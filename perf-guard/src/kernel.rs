@@ -16,6 +16,7 @@ use halfspace_testbed::{Requirement, Testbed};
 use nf_core::action::Action;
 use nf_core::adjacency::Adjacency;
 use nf_core::fast_path::{Direction, Entry, FastPath, PortPolicy, Usage};
+use nf_core::flow::Tracking;
 use nf_core::id::{AdjacencyId, FlowId, Generation, PortId};
 use nf_core::packet::MacAddr;
 use nf_core::packet::build::Frame;
@@ -232,6 +233,8 @@ fn install(
             generation: Generation::default(),
             flow: FlowId(1),
             direction: Direction::Forward,
+            src_mac: Some(src_mac),
+            tracking: Tracking::BOTH,
             usage: Usage::default(),
         };
         path.install(&FlowKey { port, tuple: tuple(before) }, &entry);

@@ -8,7 +8,7 @@ use nf_core::tuple::{Protocol, Tuple};
 
 use crate::End;
 use crate::hosts::{Host, HostId, ROUTER, WAN};
-use crate::judge::{Broken, must};
+use crate::judge::{self, Broken, must};
 use crate::run::{Run, answer_to};
 use crate::tag::{self, Kind, Tag};
 use crate::talk::{Answered, Wire};
@@ -155,6 +155,9 @@ impl Run {
             talk.allowed
         );
         must!(tuple.protocol == talk.protocol, "{tuple} was sent as {}", talk.protocol);
+        if let Some(tenant) = host.tenant.filter(|_| host.port.ends_with("i2")) {
+            judge::admitted(&self.rules[tenant], talk, self.world.now)?;
+        }
         if flags == TcpFlags::SYN {
             talk.opened_at.insert(host.id);
         } else if tuple.protocol == Protocol::Tcp {

@@ -62,7 +62,7 @@ impl Run {
     pub(crate) fn start_talk(&mut self, wanted: Wanted) {
         let id = self.talks.len() as u32;
         let rounds = 1 + self.random.below(6) as u16;
-        self.talks.push(Talk::new(id, wanted, self.random.number(), rounds));
+        self.talks.push(Talk::new(id, self.world.now, wanted, self.random.number(), rounds));
         self.soon(1, 5, Event::Talk { talk: id, version: 0 });
     }
 

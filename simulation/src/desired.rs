@@ -2,8 +2,50 @@
 
 use std::fmt::Write as _;
 
+use nf_core::tuple::Protocol;
+
 use crate::hosts::TENANTS;
 use crate::random::Random;
+
+/// Whom the security group of a tenant's second instance lets in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rules {
+    /// Everybody, so that TCP and UDP need not be tracked.
+    Open,
+    /// Everybody as well, but in two halves, which are no reason not to track.
+    Halves,
+    /// The same, and only TCP.
+    Tcp,
+    /// Nobody.
+    Shut,
+}
+
+impl Rules {
+    const ALL: [Self; 4] = [Self::Open, Self::Halves, Self::Tcp, Self::Shut];
+
+    /// Whether a packet may open a flow.
+    pub(crate) fn admit(self, protocol: Protocol) -> bool {
+        match self {
+            Self::Open | Self::Halves => true,
+            Self::Tcp => protocol == Protocol::Tcp,
+            Self::Shut => false,
+        }
+    }
+
+    /// Whether flows that they let in end with them, if they pass no function.
+    pub(crate) fn leave_untracked(self, protocol: Protocol) -> bool {
+        self == Self::Open && !protocol.is_echo()
+    }
+
+    fn ingress(self) -> &'static str {
+        match self {
+            Self::Open => OPEN,
+            Self::Halves => HALVES,
+            Self::Tcp => TCP,
+            Self::Shut => "",
+        }
+    }
+}
 
 /// What of a tenant comes and goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +60,11 @@ struct Tenant {
     bridge: bool,
     elastic: bool,
     mac_known: bool,
+    /// Whether a second flow log is there, of part of what the first is of.
+    second_log: bool,
+    /// Whether the first is: until the run comes to rest.
+    log: bool,
+    rules: Rules,
 }
 
 /// The desired state.
@@ -40,6 +87,9 @@ impl Desired {
             bridge: true,
             elastic: true,
             mac_known: false,
+            second_log: false,
+            log: true,
+            rules: Rules::Halves,
         };
         Self { tenants: [tenant; TENANTS], ports }
     }
@@ -62,7 +112,11 @@ impl Desired {
             }
             return;
         }
-        let it = match random.below(14) {
+        if random.chance(250) {
+            tenant.rules = *random.pick(&Rules::ALL);
+            return;
+        }
+        let it = match random.below(16) {
             0 => &mut tenant.nat,
             1 => &mut tenant.nat_route,
             2 => &mut tenant.balancer,
@@ -71,6 +125,7 @@ impl Desired {
             5 | 6 => &mut tenant.second_nat_address,
             7 => &mut tenant.heavy_target,
             8 | 9 => &mut tenant.mac_known,
+            14 | 15 => &mut tenant.second_log,
             n => &mut tenant.targets[n % 3],
         };
         *it = !*it;
@@ -80,7 +135,21 @@ impl Desired {
     pub(crate) fn come_to_rest(&mut self) {
         for tenant in &mut self.tenants {
             tenant.balancer = false;
+            (tenant.log, tenant.second_log) = (false, false);
         }
+    }
+
+    /// Whom each tenant's second instance lets in.
+    pub(crate) fn rules(&self) -> [Rules; TENANTS] {
+        self.tenants.map(|tenant| tenant.rules)
+    }
+
+    /// The same, but for the rules: everybody is let in everywhere.
+    pub(crate) fn opened(mut self) -> Self {
+        for tenant in &mut self.tenants {
+            tenant.rules = Rules::Open;
+        }
+        self
     }
 
     pub(crate) fn document(&self) -> String {
@@ -99,7 +168,11 @@ impl Desired {
                 own.push_str(NO_ROUTE);
             }
             own.push_str(if tenant.mac_known { MAC_KNOWN } else { MAC_UNKNOWN });
+            let ingress = tenant.rules.ingress();
+            let _ = writeln!(own, "{GROUPS}ingress = [{ingress}]");
             own.push_str(if tenant.elastic { ELASTIC } else { "" });
+            own.push_str(if tenant.log { LOG } else { "" });
+            own.push_str(if tenant.second_log { SECOND_LOG } else { "" });
             if tenant.nat {
                 own.push_str(NAT);
                 let second = if tenant.second_nat_address { ", \"eipalloc-@nat2\"" } else { "" };
@@ -193,6 +266,7 @@ subnet_id = "subnet-@private"
 private_ip_address = "10.0.1.10"
 ipv6_addresses = ["fd00:a:0:1::10"]
 mac_address = "02:00:00:00:00:11"
+groups = ["sg-@open"]
 port = "t@i1"
 
 [[address]]
@@ -235,6 +309,7 @@ subnet_id = "subnet-@private"
 private_ip_address = "10.0.1.11"
 ipv6_addresses = ["fd00:a:0:1::11"]
 mac_address = "02:00:00:00:00:12"
+groups = ["sg-@rules"]
 port = "t@i2"
 "#;
 
@@ -244,7 +319,44 @@ network_interface_id = "eni-@i2"
 subnet_id = "subnet-@private"
 private_ip_address = "10.0.1.11"
 ipv6_addresses = ["fd00:a:0:1::11"]
+groups = ["sg-@rules"]
 port = "t@i2"
+"#;
+
+/// The first instance's group is open; what the second one's lets in follows.
+const GROUPS: &str = r#"
+[[security_group]]
+group_id = "sg-@open"
+group_name = "open"
+vpc_id = "vpc-@"
+ingress = [
+    { ip_protocol = "-1", cidr_ipv4 = "0.0.0.0/0" },
+    { ip_protocol = "-1", cidr_ipv6 = "::/0" },
+]
+
+[[security_group]]
+group_id = "sg-@rules"
+group_name = "rules"
+vpc_id = "vpc-@"
+"#;
+
+const OPEN: &str = r#"
+    { ip_protocol = "-1", cidr_ipv4 = "0.0.0.0/0" },
+    { ip_protocol = "-1", cidr_ipv6 = "::/0" },
+"#;
+
+const HALVES: &str = r#"
+    { ip_protocol = "-1", cidr_ipv4 = "0.0.0.0/1" },
+    { ip_protocol = "-1", cidr_ipv4 = "128.0.0.0/1" },
+    { ip_protocol = "-1", cidr_ipv6 = "::/1" },
+    { ip_protocol = "-1", cidr_ipv6 = "8000::/1" },
+"#;
+
+const TCP: &str = r#"
+    { ip_protocol = "tcp", from_port = 0, to_port = 65535, cidr_ipv4 = "0.0.0.0/1" },
+    { ip_protocol = "tcp", from_port = 0, to_port = 65535, cidr_ipv4 = "128.0.0.0/1" },
+    { ip_protocol = "tcp", from_port = 0, to_port = 65535, cidr_ipv6 = "::/1" },
+    { ip_protocol = "tcp", from_port = 0, to_port = 65535, cidr_ipv6 = "8000::/1" },
 "#;
 
 const ELASTIC: &str = r#"
@@ -252,6 +364,21 @@ const ELASTIC: &str = r#"
 allocation_id = "eipalloc-@i1"
 public_ip = "198.51.10@.20"
 network_interface_id = "eni-@i1"
+"#;
+
+const LOG: &str = r#"
+[[flow_log]]
+flow_log_id = "fl-@"
+resource_id = "vpc-@"
+max_aggregation_interval = 60
+log_destination = "all"
+"#;
+
+const SECOND_LOG: &str = r#"
+[[flow_log]]
+flow_log_id = "fl-@private"
+resource_id = "subnet-@private"
+log_destination = "private"
 "#;
 
 const NAT: &str = r#"

@@ -1,6 +1,7 @@
 //! What must hold of the engine after every step, and when all is over.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
 
 use lambda_bridge::LambdaBridge;
 use nat::Nat;
@@ -8,8 +9,12 @@ use nf_core::engine::FlowView;
 use nf_core::fast_path::Direction;
 use nf_core::id::FlowId;
 use nf_core::testing::World;
+use nf_core::time::Time;
 use nf_core::translator::RealmUsage;
 use nlb::Nlb;
+
+use crate::desired::Rules;
+use crate::talk::{Talk, Way};
 
 /// The functions' places in the engine's list.
 const NAT: u8 = 0;
@@ -142,6 +147,29 @@ fn claims(world: &World, flows: &[FlowView]) -> Result<(), Broken> {
             "{name}: flows claim {claimed}, {held} are held, {counted} counted"
         );
     }
+    Ok(())
+}
+
+/// How long a frame may be on its way.
+const UNDERWAY: Duration = Duration::from_millis(400);
+
+/// A packet of a conversation came to an instance under these rules, from when on: some of them let
+/// its flow in since the conversation began. If none of those tracked it, it ended with them.
+pub(crate) fn admitted(rules: &[(Time, Rules)], talk: &Talk, now: Time) -> Result<(), Broken> {
+    let ends = rules.iter().skip(1).map(|(since, _)| *since).chain([now]);
+    let during = rules.iter().zip(ends).filter(|(_, end)| *end >= talk.since);
+    let admitting: Vec<_> = during.filter(|((_, rules), _)| rules.admit(talk.protocol)).collect();
+    let Some((_, end)) = admitting.last() else {
+        return Err(format!("no rule has let in {} of conversation {}", talk.protocol, talk.id));
+    };
+    let tracks = |((_, rules), _): &(&(Time, Rules), Time)| !rules.leave_untracked(talk.protocol);
+    let outlives = talk.way != Way::Inside || admitting.iter().any(tracks);
+    must!(
+        outlives || *end + UNDERWAY >= now,
+        "{} of conversation {} outlives the rule that let it in untracked",
+        talk.protocol,
+        talk.id
+    );
     Ok(())
 }
 

@@ -18,10 +18,12 @@
 //! | `talk` | one conversation, as the host that opens it sees it |
 //! | `hosts`, `desired` | who is there, and what the gateway is told |
 //! | `judge` | what must hold |
+//! | `books` | what the flow logs must add up to |
 
 #![forbid(unsafe_code)]
 
 mod arrival;
+mod books;
 mod conversation;
 mod desired;
 mod hosts;
@@ -57,6 +59,10 @@ pub enum Sabotage {
     WrongRewrite,
     /// A frame is taken from the fast path and never counted.
     LostPacket,
+    /// Records of flow logs are lost without a word.
+    LostRecords,
+    /// The gateway never learns that security groups let in less than everything.
+    OpenGroups,
 }
 
 /// A promise that was broken.

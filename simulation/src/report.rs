@@ -28,6 +28,8 @@ pub struct Report {
     pub made_alone: u64,
     /// Flows that a new process took over.
     pub recovered: u64,
+    /// Records of the flow logs.
+    pub records: u64,
     /// New desired states.
     pub changes: u64,
     /// Processes that ended.
@@ -58,6 +60,7 @@ impl Report {
         self.made += other.made;
         self.made_alone += other.made_alone;
         self.recovered += other.recovered;
+        self.records += other.records;
         self.changes += other.changes;
         self.crashes += other.crashes;
         self.trace = self.trace.rotate_left(1) ^ other.trace;
@@ -83,7 +86,7 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "{} steps, {} packets delivered, {} flows, {} made by templates, {} of these alone, \
-             {} taken over, {} changes, {} crashes, \
+             {} taken over, {} records, {} changes, {} crashes, \
              trace {:016x}",
             self.steps,
             self.delivered,
@@ -91,6 +94,7 @@ impl fmt::Display for Report {
             self.made,
             self.made_alone,
             self.recovered,
+            self.records,
             self.changes,
             self.crashes,
             self.trace

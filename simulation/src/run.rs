@@ -19,7 +19,8 @@ use nf_core::time::Time;
 use nf_core::tuple::Protocol;
 use nlb::Nlb;
 
-use crate::desired::Desired;
+use crate::books::Books;
+use crate::desired::{Desired, Rules};
 use crate::hosts::{ENVIRONMENTS, HostId, Hosts, TENANTS, WAN};
 use crate::judge::{self, Broken, must};
 use crate::random::Random;
@@ -69,10 +70,13 @@ pub(crate) struct Run {
     pub(crate) world: World,
     pub(crate) hosts: Hosts,
     desired: Desired,
+    /// Whom each tenant's second instance let in, from when on.
+    pub(crate) rules: [Vec<(Time, Rules)>; TENANTS],
     pub(crate) talks: Vec<Talk>,
     /// What hosts have sent: protocol, source, destination. Only about these may they be told.
     pub(crate) said: BTreeSet<(HostId, Protocol, SocketAddr, SocketAddr)>,
     pub(crate) report: Report,
+    books: Books,
     /// Whether a process runs.
     up: bool,
     end_of_busy: Time,
@@ -103,15 +107,18 @@ impl Run {
         };
         let world = World::with(config, false, &desired.document(), functions);
         let end_of_busy = world.now + BUSY;
+        let rules = desired.rules().map(|rules| vec![(world.now, rules)]);
         let mut run = Self {
             seed,
             random,
             world,
             hosts: Hosts::new(),
             desired,
+            rules,
             talks: Vec::new(),
             said: BTreeSet::new(),
             report: Report::default(),
+            books: Books::default(),
             up: true,
             end_of_busy,
             events: BinaryHeap::new(),
@@ -135,6 +142,7 @@ impl Run {
     pub(crate) fn finish(mut self) -> Result<Report, Failure> {
         self.play().map_err(|what| Failure { seed: self.seed, step: self.report.steps, what })?;
         self.report.add_engine(&self.world.engine);
+        self.report.records = self.books.records;
         self.report.trace = self.trace.finish();
         for talk in &self.talks {
             if let Some(end) = talk.end {
@@ -153,8 +161,10 @@ impl Run {
             self.happen(event)?;
             if self.up {
                 judge::check(&mut self.world)?;
+                self.books.observe(&mut self.world);
             }
         }
+        self.books.balance(&mut self.world)?;
         self.desired.come_to_rest();
         self.reload();
         let end = self.world.now + REST;
@@ -210,6 +220,7 @@ impl Run {
                 self.soon(10, 2000, Event::Noise);
             }
             Event::Crash if busy && self.up => {
+                self.books.balance(&mut self.world)?;
                 self.begin_more_of_all();
                 self.up = false;
                 self.report.crashes += 1;
@@ -324,7 +335,15 @@ impl Run {
     // === What changes ===
 
     fn reload(&mut self) {
-        let sent = self.world.reload(&self.desired.document());
+        let now = self.world.now;
+        for (known, rules) in self.rules.iter_mut().zip(self.desired.rules()) {
+            if known.last().is_none_or(|(_, before)| *before != rules) {
+                known.push((now, rules));
+            }
+        }
+        let opened = self.fault() == Some(Sabotage::OpenGroups);
+        let told = if opened { self.desired.clone().opened() } else { self.desired.clone() };
+        let sent = self.world.reload(&told.document());
         self.leave(sent);
     }
 
@@ -390,6 +409,7 @@ impl Run {
         };
         let before = keys(&mut self.world);
         self.world.restart();
+        self.books.take_over(&mut self.world);
         self.up = true;
         let after = keys(&mut self.world);
         // The fast path may have made some while there was nobody to tell.
@@ -423,7 +443,11 @@ impl Run {
                 self.world.path.install(&flow.flow.forward, &entry);
             }
             Sabotage::LostPacket => self.world.handed_over += 1,
-            Sabotage::WrongTenant | Sabotage::WrongClone => return,
+            Sabotage::LostRecords if self.books.lose_records(&mut self.world) => {}
+            Sabotage::WrongTenant
+            | Sabotage::WrongClone
+            | Sabotage::LostRecords
+            | Sabotage::OpenGroups => return,
         }
         self.sabotage = None;
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use nf_core::packet::{Frame, MacAddr, TcpFlags};
+use nf_core::time::Time;
 use nf_core::tuple::Protocol;
 
 use crate::hosts::HostId;
@@ -52,6 +53,8 @@ pub(crate) struct Talk {
     pub(crate) remote: SocketAddr,
     /// Who may get its packets.
     pub(crate) allowed: Vec<HostId>,
+    /// When it began.
+    pub(crate) since: Time,
     /// Who got a SYN of it.
     pub(crate) opened_at: BTreeSet<HostId>,
     pub(crate) end: Option<End>,
@@ -75,7 +78,7 @@ pub(crate) struct Wanted {
 }
 
 impl Talk {
-    pub(crate) fn new(id: u32, wanted: Wanted, isn: u32, rounds: u16) -> Self {
+    pub(crate) fn new(id: u32, since: Time, wanted: Wanted, isn: u32, rounds: u16) -> Self {
         let Wanted { way, from, protocol, local, remote, allowed } = wanted;
         Self {
             id,
@@ -85,6 +88,7 @@ impl Talk {
             local,
             remote,
             allowed,
+            since,
             opened_at: BTreeSet::new(),
             end: None,
             version: 0,

@@ -47,10 +47,12 @@ fn every_promise_holds_whatever_the_network_and_the_operator_do() {
         Drop::TupleInUse,
         Drop::NoTarget,
         Drop::Blackhole,
+        Drop::SecurityGroup,
     ] {
         assert!(all.dropped.contains_key(&reason), "nothing was ever dropped as {reason}");
     }
     assert!(all.made > 100 && all.made_alone > 0, "{all}");
+    assert!(all.records > 1000, "{all}");
     assert!(all.recovered > 10 && all.crashes > 5, "{all}");
 }
 
@@ -69,6 +71,8 @@ fn a_fault_is_found_out() {
         (Sabotage::LostEntry, "entries for"),
         (Sabotage::WrongRewrite, "its entry differ"),
         (Sabotage::LostPacket, "handed over"),
+        (Sabotage::LostRecords, "flow logs tell of"),
+        (Sabotage::OpenGroups, "rule"),
     ];
     for (sabotage, what) in cases {
         let options = Options { sabotage: Some(sabotage) };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::namespace::Namespace;
 
-/// Longest wait for a connection and for each piece of the answer.
+/// Longest wait for a connection and for each piece of the answer, if nothing else is said.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Largest answer taken.
@@ -29,11 +29,25 @@ pub struct Response {
 /// [`Error::Namespace`] if the namespace cannot be entered or the server cannot be talked to,
 /// [`Error::NotHttp`] for an answer without a status line.
 pub fn get(namespace: &Namespace, server: SocketAddr, path: &str) -> Result<Response, Error> {
+    get_within(PATIENCE, namespace, server, path)
+}
+
+/// The same, with at most `patience` for the connection and for each piece of the answer.
+///
+/// # Errors
+///
+/// As [`get`].
+pub fn get_within(
+    patience: Duration,
+    namespace: &Namespace,
+    server: SocketAddr,
+    path: &str,
+) -> Result<Response, Error> {
     let url = format!("http://{server}{path}");
     let fetched = namespace.enter(|| -> std::io::Result<Vec<u8>> {
-        let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        let mut stream = TcpStream::connect_timeout(&server, patience)?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
         // HTTP/1.0: the server neither chunks the answer nor keeps the connection open after it.
         write!(stream, "GET {path} HTTP/1.0\r\nHost: {server}\r\n\r\n")?;
         let mut answer = Vec::new();

@@ -7,11 +7,13 @@ mod lifecycle;
 mod ports;
 mod stocks;
 mod tables;
+mod tenants;
 
 use halfspace_testbed::{Namespace, Requirement, Testbed};
 use nf_core::action::Action;
 use nf_core::adjacency::Adjacency;
 use nf_core::fast_path::{Direction, Entry, Usage};
+use nf_core::flow::Tracking;
 use nf_core::id::{AdjacencyId, FlowId, Generation, PortId};
 use nf_core::packet::MacAddr;
 use nf_core::time::Tick;
@@ -86,6 +88,8 @@ fn flow(port: PortId, id: u32) -> (FlowKey, Entry) {
         generation: Generation(3),
         flow: FlowId(id),
         direction: Direction::Reverse,
+        src_mac: id.is_multiple_of(2).then_some(MacAddr::new([2, 0, 0, 0, 0, 2])),
+        tracking: Tracking::from_bits(id as u8),
         usage: Usage {
             last_seen: Tick(9),
             packets: id.into(),

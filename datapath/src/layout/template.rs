@@ -5,17 +5,21 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use aya::Pod;
 use nf_core::fast_path::{Class, Lot, Made, StockId, Template};
+use nf_core::flow::Tracking;
 use nf_core::id::{AdjacencyId, FlowId, Generation};
 use nf_core::packet::MacAddr;
 use nf_core::tuple::FlowKey;
 
-use super::{DecodeKey as _, FlowKey4, RecordHead, bytes_of, delta};
+use super::{DecodeKey as _, FlowKey4, RecordHead, bytes_of, delta, mac_or_zero, mac_unless_zero};
 
 /// [`RecordHead::kind`] of a flow that was made.
 pub(crate) const RECORD_MADE: u8 = 3;
 
 /// [`RecordHead::kind`] of a lot that was taken for a flow that could not be made.
 pub(crate) const RECORD_UNUSED: u8 = 4;
+
+/// The flag of [`TemplateValue`] for [`Template::holds_src_mac`], beside [`Tracking::bits`].
+const HOLDS_SRC_MAC: u16 = 4;
 
 /// Key of `templates`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +44,8 @@ pub(crate) struct TemplateValue {
     pub stock: u32,
     pub address_delta: [u8; 2],
     pub src_mac: [u8; 6],
+    pub flags: u16,
+    pub back_mac: [u8; 6],
 }
 
 /// A place in a stock.
@@ -65,6 +71,8 @@ pub(crate) struct MadeRecord {
     pub reverse_adjacency: u32,
     pub generation: u32,
     pub stock: u32,
+    pub flags: u16,
+    pub back_mac: [u8; 6],
 }
 
 // SAFETY: as the others of this layout: `repr(C)`, integers and arrays of them, no padding.
@@ -102,8 +110,16 @@ impl TemplateValue {
             stock: template.stock.0,
             address_delta: delta(&class.src.octets(), &saddr),
             src_mac: *template.src_mac.as_bytes(),
+            flags: flags(template),
+            back_mac: mac_or_zero(template.back_mac),
         }
     }
+}
+
+/// [`TemplateValue::flags`] of a template.
+fn flags(template: &Template) -> u16 {
+    let holds_src_mac = if template.holds_src_mac { HOLDS_SRC_MAC } else { 0 };
+    holds_src_mac | u16::from(template.tracking.bits())
 }
 
 impl LotSlot {
@@ -138,6 +154,9 @@ impl MadeRecord {
             forward,
             template: Template {
                 src_mac: MacAddr::new(record.src_mac),
+                holds_src_mac: record.flags & HOLDS_SRC_MAC != 0,
+                back_mac: mac_unless_zero(record.back_mac),
+                tracking: Tracking::from_bits(record.flags as u8),
                 external_ip: *outside.ip(),
                 reverse_port: nf_core::id::PortId::new(record.reverse_port)?,
                 forward_out: AdjacencyId(record.forward_adjacency),

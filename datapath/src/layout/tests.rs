@@ -38,7 +38,9 @@ fn every_structure_has_the_layout_that_the_compiled_object_has() {
         packets,
         bytes,
         tcp_flags,
-        reserved
+        reserved,
+        flags,
+        src_mac
     );
     assert_layout!(btf, "flow_value4", FlowValue4, saddr, daddr, rewrite, state);
     assert_layout!(btf, "flow_value6", FlowValue6, saddr, daddr, rewrite, state);
@@ -80,7 +82,9 @@ fn templates_stocks_and_their_records_have_the_layout_that_the_compiled_object_h
         generation,
         stock,
         address_delta,
-        src_mac
+        src_mac,
+        flags,
+        back_mac
     );
     assert_layout!(btf, "lot", LotSlot, flow, port, reserved);
     assert_layout!(btf, "stock", Ring, head, tail, lots);
@@ -97,7 +101,9 @@ fn templates_stocks_and_their_records_have_the_layout_that_the_compiled_object_h
         forward_adjacency,
         reverse_adjacency,
         generation,
-        stock
+        stock,
+        flags,
+        back_mac
     );
     let shapes = crate::ebpf::object::map_shapes(Sizes { entries4: 2, entries6: 2, ring: 1 << 18 });
     let shapes = shapes.unwrap();
@@ -150,6 +156,8 @@ fn entry(rewrite: Tuple) -> Entry {
         generation: Generation(u32::MAX),
         flow: FlowId(0x7fff_fffe),
         direction: Direction::Reverse,
+        src_mac: Some(MacAddr::new([2, 0, 0, 0, 0, 9])),
+        tracking: Tracking { source: false, destination: true },
         usage: Usage {
             last_seen: Tick(0x0102_0304),
             packets: u64::from(u32::MAX) + 5,
@@ -169,6 +177,7 @@ fn an_ipv4_entry_survives_the_way_through_the_kernels_form() {
     assert_eq!(raw_key.scope_protocol, PortId::MAX << 8 | 6);
     assert_eq!(raw_key.decode(), Some(key));
     assert_eq!(value.state.flow, 0xffff_fffe);
+    assert_eq!((value.state.flags, value.state.src_mac), (2, [2, 0, 0, 0, 0, 9]));
     assert_eq!(value.decode(key.tuple.protocol), entry);
 }
 
@@ -181,6 +190,15 @@ fn an_ipv6_echo_entry_survives_the_way_through_the_kernels_form() {
     assert_eq!(value.decode(key.tuple.protocol), entry);
     // 1024 - 77, and nothing for the port that an echo does not have.
     assert_eq!(u16::from_be_bytes(value.rewrite.port_delta), 1024 - 77);
+}
+
+#[test]
+fn an_entry_that_holds_nobody_to_a_mac_address_comes_back_so() {
+    let key = key(3, Protocol::Udp, "10.0.0.5:1", "10.0.0.6:2");
+    let entry = Entry { src_mac: None, tracking: Tracking::BOTH, ..entry(key.tuple) };
+    let Some(Item::V4(_, value)) = encode(&key, &entry) else { panic!("not IPv4") };
+    assert_eq!((value.state.flags, value.state.src_mac), (3, [0; 6]));
+    assert_eq!(value.decode(key.tuple.protocol), entry);
 }
 
 #[test]

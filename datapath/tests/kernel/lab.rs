@@ -8,6 +8,7 @@ use halfspace_testbed::{Namespace, Requirement, Testbed};
 use nf_core::action::Action;
 use nf_core::adjacency::Adjacency;
 use nf_core::fast_path::{Direction, Entry, FastPath, PortPolicy, Usage};
+use nf_core::flow::Tracking;
 use nf_core::id::{AdjacencyId, FlowId, Generation, PortId};
 use nf_core::packet::MacAddr;
 use nf_core::tuple::{FlowKey, Protocol, Tuple};
@@ -205,6 +206,8 @@ pub fn install(
         generation: Generation(0),
         flow,
         direction,
+        src_mac: None,
+        tracking: Tracking::default(),
         usage: Usage::default(),
     };
     let back = FlowKey { port: ports[1], tuple: rewrite.reversed() };

@@ -14,6 +14,7 @@ use datapath::{HookWish, Notice, Received, Statistics};
 use nf_core::action::Action;
 use nf_core::adjacency::Adjacency;
 use nf_core::fast_path::{Direction, Entry, Event, FastPath, PortPolicy, TcpEvent, Usage};
+use nf_core::flow::Tracking;
 use nf_core::id::{AdjacencyId, FlowId, Generation, PortId};
 use nf_core::packet::MacAddr;
 use nf_core::tuple::{FlowKey, Protocol, Tuple};
@@ -225,6 +226,8 @@ impl Sides {
                     generation: Generation::default(),
                     flow: FlowId(number),
                     direction,
+                    src_mac: None,
+                    tracking: Tracking::default(),
                     usage: Usage::default(),
                 };
                 fast_path.install(&FlowKey { port, tuple }, &entry);

@@ -27,13 +27,14 @@ const LARGEST_LIMIT: usize = 1000;
 
 const PROTOCOLS: [Protocol; 4] = [Protocol::Tcp, Protocol::Udp, Protocol::Icmp, Protocol::Icmpv6];
 
-const PHASES: [Phase; 6] = [
+const PHASES: [Phase; 7] = [
     Phase::Opening,
     Phase::Established,
     Phase::Closing,
     Phase::TimeWait,
     Phase::Reset,
     Phase::Datagrams,
+    Phase::Stream,
 ];
 
 /// Which flows are wanted.

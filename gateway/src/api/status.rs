@@ -4,14 +4,16 @@
 use lambda_bridge::LambdaBridge;
 use nat::Nat;
 use nf_core::translator::RealmUsage;
-use nf_core::vpc::{PortRole, Snapshot};
+use nf_core::vpc::id::ResourceId as _;
+use nf_core::vpc::{FlowLog, PortRole, Snapshot};
 
 use super::types::{
-    DatapathStatus, EnvironmentCounts, FailedPort, FlowCounts, PortStatus, ResourcesStatus, Status,
-    TranslationStatus,
+    DatapathStatus, EnvironmentCounts, FailedPort, FlowCounts, FlowLogStatus, FlowLogsStatus,
+    PortStatus, ResourcesStatus, Status, TranslationStatus,
 };
 use crate::config::Diagnostic;
 use crate::control::{Report, Shared};
+use crate::flow_logs::{FlowLogs, LogStatistics, Statistics};
 use crate::ports::AttachedPort;
 use crate::worker::{Stopped, Worker};
 
@@ -23,6 +25,13 @@ struct Core {
     neighbours: u64,
     nat_gateways: Vec<TranslationStatus>,
     lambda_bridges: Vec<TranslationStatus>,
+    flow_logs: LedgerStatus,
+}
+
+/// What the worker knows of flow logs.
+struct LedgerStatus {
+    flows: u64,
+    lost: u64,
 }
 
 pub(super) async fn status(shared: &Shared) -> Result<Status, Stopped> {
@@ -65,6 +74,7 @@ pub(super) async fn status(shared: &Shared) -> Result<Status, Stopped> {
         neighbours: core.neighbours,
         nat_gateways: core.nat_gateways,
         lambda_bridges: core.lambda_bridges,
+        flow_logs: flow_logs(&shared.facts.flow_logs, &core.flow_logs, resources.in_force()),
     })
 }
 
@@ -83,6 +93,10 @@ impl Core {
             neighbours: engine.neighbour_count() as u64,
             nat_gateways: nat.map_or_else(Vec::new, |nat| translations(nat.usage())),
             lambda_bridges: bridge.map_or_else(Vec::new, |bridge| translations(bridge.usage())),
+            flow_logs: LedgerStatus {
+                flows: engine.flow_logs().flow_count() as u64,
+                lost: engine.flow_logs().counters().lost.iter().sum(),
+            },
         }
     }
 }
@@ -103,6 +117,35 @@ fn translations<'a, K: ToString + 'a>(
         .collect();
     all.sort_by(|a, b| a.id.cmp(&b.id));
     all
+}
+
+fn flow_logs(logs: &FlowLogs, ledger: &LedgerStatus, snapshot: &Snapshot) -> FlowLogsStatus {
+    let statistics = logs.statistics();
+    let (writer, why) = statistics.writer().unzip();
+    FlowLogsStatus {
+        writer: writer.map(|kind| kind.label().to_owned()),
+        why: why.map(str::to_owned),
+        directory: logs.directory().display().to_string(),
+        flows: ledger.flows,
+        lost_records_total: ledger.lost + statistics.losses().iter().sum::<u64>(),
+        logs: snapshot.flow_logs().map(|(_, log)| flow_log(log, statistics)).collect(),
+    }
+}
+
+fn flow_log(log: &FlowLog, statistics: &Statistics) -> FlowLogStatus {
+    let LogStatistics { records, bytes, files, error, .. } = statistics.of(log.id.as_str());
+    FlowLogStatus {
+        flow_log_id: log.id.to_string(),
+        resource_id: log.resource.to_string(),
+        traffic_type: log.traffic_type.as_str().to_owned(),
+        max_aggregation_interval: log.interval.duration().as_secs(),
+        log_destination: log.destination.to_string(),
+        records_total: records,
+        bytes_total: bytes,
+        files_total: files,
+        deliver_logs_status: if error.is_none() { "SUCCESS" } else { "FAILED" }.to_owned(),
+        deliver_logs_error_message: error,
+    }
 }
 
 fn texts(diagnostics: &[Diagnostic]) -> Vec<String> {

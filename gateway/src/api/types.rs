@@ -39,6 +39,53 @@ pub struct Status {
     pub nat_gateways: Vec<TranslationStatus>,
     /// Lambda bridges.
     pub lambda_bridges: Vec<TranslationStatus>,
+    /// Flow logs.
+    pub flow_logs: FlowLogsStatus,
+}
+
+/// The flow logs, and what they have in common.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowLogsStatus {
+    /// `uring` or `plain`; nothing before there was a flow log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub writer: Option<String>,
+    /// Why this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Where their directories are.
+    pub directory: String,
+    /// Flows of which some interface is in a flow log.
+    pub flows: u64,
+    /// Records that are in no file, of whatever log.
+    pub lost_records_total: u64,
+    /// In the order of the document.
+    pub logs: Vec<FlowLogStatus>,
+}
+
+/// A flow log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowLogStatus {
+    /// `fl-…`
+    pub flow_log_id: String,
+    /// `vpc-…`, `subnet-…` or `eni-…`.
+    pub resource_id: String,
+    /// `ACCEPT`, `REJECT` or `ALL`.
+    pub traffic_type: String,
+    /// The longest time that one record is about, in seconds.
+    pub max_aggregation_interval: u64,
+    /// The directory of its files, below that of all.
+    pub log_destination: String,
+    /// Records written so far.
+    pub records_total: u64,
+    /// Bytes written so far.
+    pub bytes_total: u64,
+    /// Files begun so far.
+    pub files_total: u64,
+    /// EC2's words: `SUCCESS`, or `FAILED` while files cannot be written.
+    pub deliver_logs_status: String,
+    /// Why they cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deliver_logs_error_message: Option<String>,
 }
 
 /// What moves packets.
@@ -153,7 +200,8 @@ pub struct FlowQuery {
     /// Only over this interface.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port_name: Option<String>,
-    /// Only in this state: `opening`, `established`, `closing`, `time_wait`, `reset`, `datagrams`.
+    /// Only in this state: `opening`, `established`, `closing`, `time_wait`, `reset`, `datagrams`,
+    /// `stream`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
 }

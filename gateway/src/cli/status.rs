@@ -1,7 +1,7 @@
 //! `halfspace status`.
 
 use super::{Ask, Error, output};
-use crate::api::types::{Status, TranslationStatus};
+use crate::api::types::{FlowLogsStatus, Status, TranslationStatus};
 
 pub(super) async fn execute(how: &Ask) -> Result<(), Error> {
     let status = how.gateway.connect().await?.status().await?;
@@ -37,18 +37,27 @@ fn print(status: &Status) -> std::io::Result<()> {
             "environments",
             format!("{} attached, {} waiting", environments.attached, environments.waiting),
         ),
+        ("flow logs", flow_log_writer(&status.flow_logs)),
     ] {
         output::line(format_args!("{name:<14}{value}"))?;
     }
     ports(status)?;
     translations("NAT GATEWAY", &status.nat_gateways)?;
     translations("LAMBDA BRIDGE", &status.lambda_bridges)?;
+    flow_logs(&status.flow_logs)?;
     for (word, texts) in [("error", &resources.errors), ("warning", &resources.warnings)] {
         for text in texts {
             output::line(format_args!("\n{word}: {text}"))?;
         }
     }
     Ok(())
+}
+
+fn flow_log_writer(status: &FlowLogsStatus) -> String {
+    let FlowLogsStatus { writer, why, directory, flows, lost_records_total, .. } = status;
+    let Some(writer) = writer else { return "none".to_owned() };
+    let why = why.as_deref().unwrap_or_default();
+    format!("{flows} flows, {lost_records_total} records lost, to {directory} by {writer} ({why})")
 }
 
 fn ports(status: &Status) -> std::io::Result<()> {
@@ -88,6 +97,39 @@ fn translations(heading: &str, all: &[TranslationStatus]) -> std::io::Result<()>
             it.leased_ports.to_string(),
             it.quarantined_ports.to_string(),
             it.set_aside_ports.to_string(),
+        ]);
+    }
+    section(&table)
+}
+
+fn flow_logs(status: &FlowLogsStatus) -> std::io::Result<()> {
+    let mut table = output::table(&[
+        "FLOW LOG",
+        "RESOURCE",
+        "TRAFFIC",
+        "INTERVAL",
+        "DESTINATION",
+        "RECORDS",
+        "BYTES",
+        "FILES",
+        "DELIVERY",
+    ]);
+    output::align_right(&mut table, &[3, 5, 6, 7]);
+    for it in &status.logs {
+        let delivery = match &it.deliver_logs_error_message {
+            Some(error) => format!("{}: {error}", it.deliver_logs_status),
+            None => it.deliver_logs_status.clone(),
+        };
+        table.add_row([
+            it.flow_log_id.clone(),
+            it.resource_id.clone(),
+            it.traffic_type.clone(),
+            output::seconds(it.max_aggregation_interval),
+            it.log_destination.clone(),
+            it.records_total.to_string(),
+            it.bytes_total.to_string(),
+            it.files_total.to_string(),
+            delivery,
         ]);
     }
     section(&table)

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use super::node::{DatapathChoice, HookChoice, LogFormat, LogLevel};
+use super::node::{DatapathChoice, HookChoice, LogFormat, LogLevel, WriterChoice};
 
 /// Flags that stand for keys of `gateway.toml`, each with the key's name.
 #[derive(Args, Clone, Debug, Default, Serialize)]
@@ -75,6 +75,26 @@ pub struct Flags {
     #[arg(long, value_name = "SECONDS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_seconds: Option<u32>,
+
+    /// Directory of flow logs
+    #[arg(long, value_name = "DIRECTORY")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow_log_dir: Option<PathBuf>,
+
+    /// What files of flow logs are written by
+    #[arg(long, value_enum)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow_log_writer: Option<WriterChoice>,
+
+    /// Seconds after which another file of a flow log is begun
+    #[arg(long, value_name = "SECONDS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow_log_rotate_seconds: Option<u32>,
+
+    /// Bytes that a file of a flow log has before another is begun
+    #[arg(long, value_name = "BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow_log_file_bytes: Option<u32>,
 
     /// Seed of every random choice, to replay a run
     #[arg(long, value_name = "NUMBER")]

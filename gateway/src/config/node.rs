@@ -28,7 +28,7 @@ const PREFIX: &str = "HALFSPACE_";
 
 /// The keys that a variable can set: all that hold one value. A list, because other programs set
 /// variables with our prefix: Kubernetes makes `HALFSPACE_PORT` for a service named `halfspace`.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 18] = [
     "resources",
     "datapath",
     "hook",
@@ -42,6 +42,10 @@ const KEYS: [&str; 14] = [
     "log_format",
     "log_level",
     "refresh_seconds",
+    "flow_log_dir",
+    "flow_log_writer",
+    "flow_log_rotate_seconds",
+    "flow_log_file_bytes",
     "seed",
 ];
 
@@ -81,6 +85,15 @@ pub struct NodeConfig {
     pub log_level: LogLevel,
     #[serde(rename = "refresh_seconds")]
     refresh: RefreshBeat,
+    /// Where flow logs go, each to the directory below it that the resource document names. Not in
+    /// the state directory: that is memory on most hosts, and gone with the next start of the host.
+    pub flow_log_dir: PathBuf,
+    /// What files of flow logs are written by.
+    pub flow_log_writer: WriterChoice,
+    #[serde(rename = "flow_log_rotate_seconds")]
+    flow_log_rotate: RotateBeat,
+    /// How many bytes a file of a flow log has before another is begun.
+    pub flow_log_file_bytes: FileBytes,
     /// Seed of every random choice, to replay a run. Left out: unpredictable, as it should be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
@@ -103,6 +116,11 @@ impl Default for NodeConfig {
             log_format: LogFormat::default(),
             log_level: LogLevel::default(),
             refresh: RefreshBeat(1),
+            flow_log_dir: "/var/log/halfspace".into(),
+            flow_log_writer: WriterChoice::default(),
+            // EC2 begins a file every five minutes, and when one has 75 MB.
+            flow_log_rotate: RotateBeat(300),
+            flow_log_file_bytes: FileBytes(75_000_000),
             seed: None,
         }
     }
@@ -132,6 +150,19 @@ pub enum HookChoice {
     Tc,
     /// XDP: before the kernel makes a packet buffer.
     Xdp,
+}
+
+/// What files of flow logs are written by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum WriterChoice {
+    /// `io_uring` where the kernel allows it, else the usual system calls.
+    #[default]
+    Auto,
+    /// `io_uring` or nothing.
+    Uring,
+    /// The usual system calls.
+    Plain,
 }
 
 /// Form of the logs.
@@ -197,6 +228,30 @@ impl RefreshBeat {
     const RANGE: std::ops::RangeInclusive<u32> = 1..=3600;
 }
 
+/// Seconds after which another file of a flow log is begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+struct RotateBeat(u32);
+
+impl RotateBeat {
+    const RANGE: std::ops::RangeInclusive<u32> = 60..=86_400;
+}
+
+/// A size of a file, 64 KiB to 4 GiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub struct FileBytes(u32);
+
+impl FileBytes {
+    const RANGE: std::ops::RangeInclusive<u32> = 65_536..=u32::MAX;
+
+    /// The number of bytes.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0 as u64
+    }
+}
+
 macro_rules! bounded {
     ($name:ident) => {
         impl TryFrom<u32> for $name {
@@ -222,6 +277,8 @@ macro_rules! bounded {
 
 bounded!(FlowCapacity);
 bounded!(RefreshBeat);
+bounded!(RotateBeat);
+bounded!(FileBytes);
 
 /// A node's configuration and what should be said about it.
 #[derive(Debug)]
@@ -279,6 +336,12 @@ impl NodeConfig {
     #[must_use]
     pub const fn refresh(&self) -> Duration {
         Duration::from_secs(self.refresh.0 as u64)
+    }
+
+    /// Time after which another file of a flow log is begun.
+    #[must_use]
+    pub const fn flow_log_rotate(&self) -> Duration {
+        Duration::from_secs(self.flow_log_rotate.0 as u64)
     }
 
     /// How many flows of which family there is room for.

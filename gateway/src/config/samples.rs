@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use nf_core::id::Generation;
+use nf_core::vpc::document::Quotas;
 use nf_core::vpc::{PortRole, RouteTarget, Snapshot, SubnetIx};
 
 use super::node::{FlowCapacity, HookChoice};
@@ -57,7 +58,17 @@ fn every_sample_is_tested_here() {
         .map(|entry| entry.expect("readable").file_name().into_string().expect("UTF-8"))
         .collect();
     names.sort_unstable();
-    assert_eq!(names, ["lambda-bridge", "load-balancer", "two-interface", "two-tenants"]);
+    assert_eq!(
+        names,
+        [
+            "lambda-bridge",
+            "load-balancer",
+            "network-interfaces",
+            "os-bypass",
+            "two-interface",
+            "two-tenants",
+        ]
+    );
 }
 
 #[test]
@@ -101,11 +112,34 @@ fn the_lambda_bridge_sample_has_one_managed_interface_and_a_way_out() {
     let bridge = snapshot.bridge(snapshot.bridge_by_id("bridge-orders").expect("declared"));
     let eni = snapshot.eni(bridge.eni);
     assert_eq!(eni.addresses().collect::<Vec<_>>(), [ip("10.0.1.100"), ip("fd00:c:0:1::100")]);
+    assert_eq!(eni.source_addresses().filter(IpAddr::is_ipv4).count(), 17);
     let nat = snapshot.nat_gateways().next().expect("one NAT gateway").1.eni;
     assert_eq!(snapshot.route(bridge.subnet, ip("8.8.8.8")), Some(RouteTarget::Eni(nat)));
     assert_eq!(snapshot.route(bridge.subnet, ip("10.0.1.50")), Some(RouteTarget::Local));
     let database = snapshot.eni_at(bridge.vpc, ip("10.0.1.50")).expect("declared");
     assert_eq!(snapshot.port_role("db0"), Some(PortRole::Eni(database)));
+    for eni in [bridge.eni, database] {
+        assert_eq!(snapshot.flow_logs_of(eni).len(), 1);
+    }
+    assert!(snapshot.flow_logs_of(nat).is_empty());
+}
+
+#[test]
+fn the_os_bypass_sample_gives_the_kernel_and_the_application_an_interface_each() {
+    let (_, snapshot) = sample("os-bypass");
+    let interface = |port: &str| match snapshot.port_role(port) {
+        Some(PortRole::Eni(eni)) => snapshot.eni(eni),
+        other => panic!("{port} is {other:?}"),
+    };
+    let (kernel, application) = (interface("app0"), interface("app1"));
+    assert_eq!(kernel.addresses().collect::<Vec<_>>(), [ip("10.0.1.20"), ip("fd00:10:0:1::20")]);
+    assert_eq!(
+        application.addresses().collect::<Vec<_>>(),
+        [ip("10.0.1.21"), ip("fd00:10:0:1::21")]
+    );
+    assert!(application.source_dest_check, "as any other");
+    let client = interface("client0").subnet;
+    assert_eq!(snapshot.route(client, ip("10.0.1.21")), Some(RouteTarget::Local));
 }
 
 #[test]
@@ -122,4 +156,32 @@ fn the_two_tenants_sample_tells_equal_addresses_apart() {
     assert_eq!(leaves_as(&snapshot, "blue0", "2001:4860::8888"), Some(ip("2001:db8:1::12")));
     let (server, _) = snapshot.public_address(ip("203.0.113.13")).expect("associated");
     assert_eq!(snapshot.port_role("blue1"), Some(PortRole::Eni(server)));
+}
+
+#[test]
+fn the_network_interfaces_sample_has_an_interface_that_moves_between_two_instances() {
+    let (_, snapshot) = sample("network-interfaces");
+    let ports = ["web0", "web1", "standby0"].map(|port| match snapshot.port_role(port) {
+        Some(PortRole::Eni(eni)) => snapshot.eni(eni).id.to_string(),
+        other => panic!("{port} is {other:?}"),
+    });
+    assert_eq!(ports, ["eni-web", "eni-service", "eni-standby"]);
+    assert!(matches!(snapshot.port_role("standby1"), Some(PortRole::Vacant(_))));
+    let (service, private) = snapshot.public_address(ip("203.0.113.100")).expect("associated");
+    assert_eq!(snapshot.eni(service).id.to_string(), "eni-service");
+    assert_eq!(private, ip("10.0.1.100"));
+    let (standby, private) = snapshot.public_address(ip("203.0.113.101")).expect("the subnet's");
+    assert_eq!(snapshot.eni(standby).id.to_string(), "eni-standby");
+    assert_eq!(private, ip("10.0.1.11"));
+    let (vpc, _) = snapshot.vpcs().next().expect("one VPC");
+    let web = snapshot.eni_at(vpc, ip("10.0.1.10"));
+    assert_eq!(snapshot.eni_at(vpc, ip("10.0.1.47")), web, "the last address of its prefix");
+    assert_eq!(snapshot.eni_at(vpc, ip("fd00:d:0:1:7::1")), web);
+}
+
+#[test]
+fn the_network_interfaces_sample_shows_ec2s_quotas() {
+    let file = ResourceFile::read(&directory().join("network-interfaces/resources.toml"))
+        .unwrap_or_else(|errors| panic!("{errors:#?}"));
+    assert_eq!(file.document().quotas, Quotas::default());
 }

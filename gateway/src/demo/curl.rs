@@ -30,7 +30,8 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    fn parse(line: &str) -> Option<Self> {
+    /// From the body.
+    pub(super) fn parse(line: &str) -> Option<Self> {
         let (server, client) = line.split_once(" sees ")?;
         Some(Self { server: server.to_owned(), client: client.parse().ok()? })
     }

@@ -1,4 +1,4 @@
-//! The gateway under the demo: our own executable as `halfspace run`, and those commands of it that
+//! The gateway under a show: our own executable as `halfspace run`, and those commands of it that
 //! a person would use to look at it.
 
 use std::ffi::OsString;
@@ -13,7 +13,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::error::Error;
-use super::plan;
 use crate::api::types::{Environment, EnvironmentList, Flow, FlowPage, Status};
 use crate::config::node::DatapathChoice;
 
@@ -22,6 +21,9 @@ const HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 
 /// The name of the node's configuration.
 const NODE: &str = "gateway.toml";
+
+/// The name of the resource document.
+const RESOURCES: &str = "resources.toml";
 
 /// How long the daemon may take until it is ready.
 const START_LIMIT: Duration = Duration::from_secs(15);
@@ -43,11 +45,13 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    /// Writes both configurations and starts the daemon; returns when it is ready.
+    /// Writes the node's configuration and the resource document, and starts the daemon; returns
+    /// when it is ready.
     pub(super) fn start(
         bed: &Testbed,
         namespace: Namespace,
         datapath: DatapathChoice,
+        resources: &str,
     ) -> Result<Self, Error> {
         let executable = std::env::current_exe()
             .map_err(|source| Error::System { action: "find our own executable", source })?;
@@ -58,7 +62,7 @@ impl Daemon {
             DatapathChoice::Auto => bed.bpffs().unwrap_or_else(|_| directory.join("pins")),
             DatapathChoice::Ebpf => bed.bpffs()?,
         };
-        write_configuration(&directory, &pins, datapath)?;
+        write_configuration(&directory, &pins, datapath, resources)?;
         let process = launch(&executable, &directory, &namespace)?;
         Ok(Self { process, executable, directory, earlier_logs: String::new(), namespace })
     }
@@ -95,6 +99,15 @@ impl Daemon {
     /// `halfspace env attach`.
     pub(super) fn attach(&self, bridge: &str, port: &str) -> Result<Environment, Error> {
         self.ask(&["env", "attach", "--bridge", bridge, "--port", port])
+    }
+
+    /// Replaces the resource document, as an editor does that never leaves half of one: the daemon
+    /// notices within a second.
+    pub(super) fn rewrite_resources(&self, resources: &str) -> Result<(), Error> {
+        let (new, file) = (self.directory.join("resources.new"), self.directory.join(RESOURCES));
+        fs::write(&new, resources)
+            .and_then(|()| fs::rename(new, file))
+            .map_err(|source| Error::System { action: "write the resource document", source })
     }
 
     /// The metrics page.
@@ -162,9 +175,8 @@ fn write_configuration(
     directory: &Path,
     pins: &Path,
     datapath: DatapathChoice,
+    resources: &str,
 ) -> Result<(), Error> {
-    const RESOURCES: &str = "resources.toml";
-
     let node = Node {
         resources: RESOURCES,
         datapath,
@@ -176,7 +188,7 @@ fn write_configuration(
     let written = || {
         fs::create_dir(directory)?;
         fs::write(directory.join(NODE), toml::to_string(&node).map_err(io::Error::other)?)?;
-        fs::write(directory.join(RESOURCES), plan::resource_document())
+        fs::write(directory.join(RESOURCES), resources)
     };
     written()
         .map_err(|source| Error::System { action: "write the gateway's configuration", source })

@@ -1,97 +1,71 @@
 //! `halfspace demo`: the gateway at work with real programs, in network namespaces of its own.
-//!
-//! Two customers with the same addresses, a hundred environments with one address, a load balancer
-//! that loses a target, a gateway that is killed under load. Whatever is shown is also checked.
+//! Whatever is shown is also checked.
 //!
 //! | file | idea |
 //! | --- | --- |
-//! | `plan` | who is where: addresses, interfaces, the resource document |
-//! | `lab` | the namespaces, links and servers |
-//! | `daemon` | the gateway under the demo, and how it is asked |
-//! | `curl`, `iperf3`, `interfaces` | what programs and the kernel say |
-//! | `scenes` | what is shown, one file a scene |
+//! | `tour` | what is shown if nothing is said: functions, tenants, restarts |
+//! | `eni` | a network interface that moves from one instance to another under load |
+//! | `stage` | a show from its beginning to its end |
+//! | `daemon` | the gateway under a show, and how it is asked |
+//! | `curl` | what curl and the servers say |
 //! | `report`, `tables`, `progress` | how it is told |
 
 mod curl;
 mod daemon;
+mod eni;
 mod error;
-mod interfaces;
-mod iperf3;
-mod lab;
-mod plan;
 mod progress;
 mod report;
-mod scenes;
+mod stage;
 mod tables;
+mod tour;
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-use halfspace_testbed::{Interrupt, Output, Process, Requirement, Testbed, missing, wait_until};
+use std::time::Duration;
 
 use crate::config::node::DatapathChoice;
-use daemon::Daemon;
-use error::Error;
-use lab::Lab;
 use progress::{Mark, Progress};
 use report::Report;
 
-/// Without these nothing can be shown.
-const NEEDS: [Requirement; 6] = [
-    Requirement::Root,
-    Requirement::Program("ip"),
-    Requirement::Program("ss"),
-    Requirement::Program("curl"),
-    Requirement::Program("nginx"),
-    Requirement::Program("iperf3"),
-];
-
-/// The visitor's ports from here on are used one after the other.
-const FIRST_VISITOR_PORT: u16 = 10_000;
-
-/// How to show it.
+/// What to show, and how.
 #[derive(Clone, Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Arguments {
+    #[command(subcommand)]
+    subject: Option<Subject>,
+
     /// Environments behind one managed network interface
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     #[arg(value_parser = clap::value_parser!(u16).range(4..=2000))]
     environments: u16,
+
+    #[command(flatten)]
+    options: Options,
+}
+
+/// What there is to show beside the tour.
+#[derive(Clone, Debug, clap::Subcommand)]
+enum Subject {
+    /// Move a network interface between two instances under load, and print the blackout
+    #[command(after_help = "\
+Needs root, curl, nginx and ping; takes about a quarter of a minute, checks what it shows, and
+leaves nothing behind.
+
+Examples:
+  halfspace demo eni
+  halfspace demo eni --datapath userspace")]
+    Eni(Options),
+}
+
+/// How to show it, whatever it is.
+#[derive(Clone, Debug, clap::Args)]
+struct Options {
     /// What moves the packets
     #[arg(long, value_enum, default_value_t)]
     datapath: DatapathChoice,
+
     /// Stop before cleaning up, and say how to look around
     #[arg(long)]
     keep: bool,
-}
-
-/// What the scenes work with.
-#[derive(Debug)]
-struct Stage {
-    lab: Lab,
-    report: Report,
-    interrupt: Interrupt,
-    environments: usize,
-    /// Whether the fast path is in the kernel.
-    in_kernel: bool,
-    /// The port that the visitor's next request comes from.
-    visitor_port: u16,
-}
-
-impl Stage {
-    /// Ends the demo here if Ctrl-C was pressed.
-    fn go_on(&self) -> Result<(), Error> {
-        Error::if_raised(&self.interrupt)
-    }
-
-    /// Waits for a program to end, however it does. Ctrl-C ends the waiting.
-    fn wait(&self, program: &mut Process, limit: Duration) -> Result<Output, Error> {
-        // One that is too slow is for `output` to tell of.
-        let _ = wait_until(limit, "the program to end", || {
-            !program.is_running() || self.interrupt.is_raised()
-        });
-        self.go_on()?;
-        Ok(program.output(Duration::ZERO)?)
-    }
 }
 
 /// Not everything was as it should be; the output says what.
@@ -106,7 +80,11 @@ pub struct Failed;
 /// [`Failed`] if a check did, or if not everything could be shown.
 pub fn run(arguments: &Arguments) -> Result<(), Failed> {
     let progress = Progress::new();
-    show(arguments, &progress).map_or_else(
+    let shown = match &arguments.subject {
+        None => tour::show(arguments.environments, &arguments.options, &progress),
+        Some(Subject::Eni(options)) => eni::show(options, &progress),
+    };
+    shown.map_or_else(
         |error| {
             progress.line(&progress.coloured(Mark::Fail, &format!("\ndemo: FAIL: {error}")));
             Err(Failed)
@@ -115,107 +93,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failed> {
     )
 }
 
-/// Shows everything and cleans up; how long it took to show.
-fn show(arguments: &Arguments, progress: &Progress) -> Result<(Report, Duration), Error> {
-    let started = Instant::now();
-    let lacking: Vec<_> = missing(&NEEDS).iter().map(ToString::to_string).collect();
-    if !lacking.is_empty() {
-        return Err(Error::Requirements(lacking));
-    }
-    let interrupt = Interrupt::listen()
-        .map_err(|source| Error::System { action: "listen for Ctrl-C", source })?;
-    let mut stage = set_up(arguments, progress, interrupt)?;
-    let played = scenes::play(&mut stage);
-    let took = started.elapsed();
-    let failed = played.is_err() || !stage.report.failed().is_empty();
-    if failed && !stage.interrupt.is_raised() {
-        progress.line("\nThe end of the gateway's log:");
-        progress.line(&stage.lab.daemon.log_tail());
-    }
-    if arguments.keep && !stage.interrupt.is_raised() {
-        look_around(&stage);
-    }
-    let Stage { lab, mut report, .. } = stage;
-    clean_up(lab, &mut report);
-    played.map(|()| (report, took))
-}
-
-/// Lays everything out and starts the gateway.
-fn set_up(
-    arguments: &Arguments,
-    progress: &Progress,
-    interrupt: Interrupt,
-) -> Result<Stage, Error> {
-    let report = Report::new(progress.clone());
-    report.scene("A gateway between two customers and the internet");
-    let step = progress.step("laying out networks and servers, starting the gateway");
-    let lab = Lab::lay_out(Testbed::new("demo")?, arguments.datapath)?;
-    drop(step);
-    let datapath = lab.daemon.status()?.datapath;
-    report.note(format!("data path: {} ({})", datapath.kind, datapath.why));
-    Ok(Stage {
-        lab,
-        report,
-        interrupt,
-        environments: arguments.environments.into(),
-        in_kernel: datapath.kind == "ebpf",
-        visitor_port: FIRST_VISITOR_PORT,
-    })
-}
-
-/// Removes everything, and looks whether that is so.
-fn clean_up(lab: Lab, report: &mut Report) {
-    report.scene("Cleaning up");
-    let step = report.progress.step("removing networks, programs and pinned maps");
-    let prefix = lab.prefix().to_owned();
-    drop(lab);
-    drop(step);
-    let left: Vec<_> = [Path::new("/run/netns").to_owned(), std::env::temp_dir()]
-        .iter()
-        .flat_map(|directory| named(directory, &prefix))
-        .map(|path| path.display().to_string())
-        .collect();
-    report.holds("nothing is left behind", left.is_empty(), left.join(", "));
-}
-
-/// What in `directory` has a name that begins with `prefix`.
-fn named(directory: &Path, prefix: &str) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
-    let ours = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
-    ours.map(|entry| entry.path()).collect()
-}
-
-/// Waits for Ctrl-C, with everything still in place.
-fn look_around(stage: &Stage) {
-    let progress = &stage.report.progress;
-    let (daemon, prefix) = (&stage.lab.daemon, stage.lab.prefix());
-    let environment = stage.lab.blue.environments.first().map_or("", |it| it.name());
-    progress.line("");
-    progress.line(&progress.bold("Everything is still running. Look around in another terminal:"));
-    for command in [
-        daemon.command_line("status"),
-        daemon.command_line("flows"),
-        daemon.command_line("env list"),
-        format!("ip netns list | grep {prefix}"),
-        format!("ip netns exec {environment} curl http://{}/", plan::SERVICE),
-        format!("ip netns exec {} curl {}", daemon.namespace.name(), Daemon::metrics_url()),
-        format!("less {}/resources.toml", daemon.directory().display()),
-    ] {
-        progress.line(&format!("  {command}"));
-    }
-    progress.line("Ctrl-C cleans up.");
-    while !stage.interrupt.is_raised() {
-        stage.interrupt.sleep(Duration::from_hours(1));
-    }
-}
-
 /// The tables, and the last word.
 fn verdict(report: &Report, took: Duration) -> Result<(), Failed> {
     let progress = &report.progress;
-    for (title, table) in [
-        ("Who was seen as whom", tables::sources(&report.sources)),
-        ("What was sent, and what was counted", tables::counts(&report.counts)),
-    ] {
+    for (title, table) in report.tables.iter() {
         progress.line(&format!("\n{}\n{table}", progress.bold(title)));
     }
     let seconds = took.as_secs();
@@ -232,4 +113,42 @@ fn verdict(report: &Report, took: Duration) -> Result<(), Failed> {
         progress.line(&format!("  {name}"));
     }
     Err(Failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn parse(words: &[&str]) -> Result<Arguments, clap::Error> {
+        let line = Line::try_parse_from(["demo"].iter().chain(words))?;
+        Ok(line.arguments)
+    }
+
+    #[test]
+    fn without_a_subject_it_is_the_tour() {
+        let tour = parse(&["--environments", "8", "--datapath", "userspace"]).unwrap();
+        assert!(tour.subject.is_none());
+        assert_eq!((tour.environments, tour.options.keep), (8, false));
+        assert_eq!(tour.options.datapath, DatapathChoice::Userspace);
+    }
+
+    #[test]
+    fn a_subject_has_its_options_behind_it() {
+        let eni = parse(&["eni", "--keep"]).unwrap();
+        assert!(matches!(eni.subject, Some(Subject::Eni(Options { keep: true, .. }))));
+    }
+
+    #[test]
+    fn options_of_the_tour_before_a_subject_are_not_lost_in_silence() {
+        let refused = parse(&["--environments", "8", "eni"]).unwrap_err();
+        assert_eq!(refused.kind(), clap::error::ErrorKind::ArgumentConflict);
+    }
 }

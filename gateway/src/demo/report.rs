@@ -1,10 +1,9 @@
 //! What the demo tells: scenes, named checks as they pass or fail, and the tables at the end.
 
 use std::fmt::{Debug, Display};
-use std::net::IpAddr;
 
 use super::progress::{Mark, Progress};
-use super::tables::{CountRow, SourceRow};
+use super::tables::Tables;
 
 /// Collects what was found, and prints it as it comes.
 #[derive(Debug)]
@@ -13,15 +12,13 @@ pub(super) struct Report {
     pub progress: Progress,
     passed: usize,
     failed: Vec<String>,
-    /// Who was seen as whom.
-    pub sources: Vec<SourceRow>,
-    /// What was sent, and what was counted.
-    pub counts: Vec<CountRow>,
+    /// What is summed up at the end.
+    pub tables: Tables,
 }
 
 impl Report {
     pub(super) fn new(progress: Progress) -> Self {
-        Self { progress, passed: 0, failed: Vec::new(), sources: Vec::new(), counts: Vec::new() }
+        Self { progress, passed: 0, failed: Vec::new(), tables: Tables::default() }
     }
 
     /// Begins a scene.
@@ -69,23 +66,6 @@ impl Report {
     ) {
         let instead = format!("found {found:?}, expected {expected:?}");
         self.holds(name, found == expected, instead);
-    }
-
-    /// A server's own view of its clients, for the table, and the check that it is right.
-    pub(super) fn seen(&mut self, row: SourceRow, expected: IpAddr, connections: usize) {
-        let name = format!("{} saw {} connections, all from {expected}", row.server, row.total());
-        let right = row.total() == connections && row.all_from(expected);
-        let instead = format!("expected {connections} from {expected}, found {row}");
-        self.sources.push(row);
-        self.holds(name, right, instead);
-    }
-
-    /// A number that was sent against what the gateway counted, for the table, and its check.
-    pub(super) fn counted(&mut self, row: CountRow) {
-        let name = format!("{}: {} sent, {} counted", row.what, row.sent, row.counted);
-        let (right, instead) = (row.sent == row.counted, "they differ");
-        self.counts.push(row);
-        self.holds(name, right, instead);
     }
 
     /// How many checks passed.

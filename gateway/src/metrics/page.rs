@@ -10,11 +10,15 @@ use metrics::{
     Counter, Gauge, Label, counter, describe_counter, describe_gauge, gauge, with_local_recorder,
 };
 use metrics_exporter_prometheus::PrometheusBuilder;
-use nf_core::engine::Counters;
+use nf_core::engine::{Counters, Rejected};
+use nf_core::flow_log;
 use nf_core::pipeline::FlowEnd;
 use nf_core::translator::RealmUsage;
 use nf_core::verdict::{Drop, FastDrop, Punt};
+use nf_core::vpc::TrafficDirection;
 use nlb::{TargetState, TargetView};
+
+use crate::flow_logs::{Loss, WriterKind};
 
 use super::process::Process;
 use super::sample::{Control, Core, Sample};
@@ -30,10 +34,12 @@ pub(super) fn render(sample: &Sample) -> String {
         control(&sample.control);
         datapath(&sample.core);
         engine(&sample.core.counters);
+        security_groups(&sample.core.rejected_by_groups);
         flows(&sample.core);
         translations(&NAT_GATEWAY, &sample.core.nat_gateways);
         translations(&BRIDGE, &sample.core.bridges);
         targets(&sample.core.targets);
+        flow_logs(&sample.core, &sample.control);
         process(&sample.process, sample.control.started);
     });
     let mut page = handle.render();
@@ -265,6 +271,22 @@ fn engine(counters: &Counters) {
     );
 }
 
+fn security_groups(groups: &[(String, Rejected)]) {
+    let packets = counted(
+        "halfspace_security_group_rejected_packets_total",
+        "Packets that no security group of an interface allowed; each group that was asked has one.",
+    );
+    for (group, rejected) in groups {
+        for (direction, value) in [
+            (TrafficDirection::Ingress, rejected.ingress),
+            (TrafficDirection::Egress, rejected.egress),
+        ] {
+            let direction = label("direction", direction.as_str());
+            packets.with(vec![label("group_id", group), direction], value);
+        }
+    }
+}
+
 fn flows(core: &Core) {
     level("halfspace_flows", "Flows that are tracked.", core.flows);
     level("halfspace_flows_capacity", "Most flows there can be.", core.flow_capacity);
@@ -400,6 +422,54 @@ fn targets(all: &[TargetView]) {
         }
         active.with(labels(), view.active_flows);
         total.with(labels(), view.flows_total);
+    }
+}
+
+fn flow_logs(core: &Core, control: &Control) {
+    level(
+        "halfspace_flow_log_flows",
+        "Flows of which some interface is in a flow log.",
+        core.logged_flows,
+    );
+    level(
+        "halfspace_flow_log_queued_records",
+        "Records of flows that the writer has not taken yet.",
+        core.queued_records,
+    );
+    let lost = counted(
+        "halfspace_flow_log_lost_records_total",
+        "Records of flows that are in no file, by why; of rejected packets, packets.",
+    );
+    for (reason, value) in flow_log::Loss::ALL.iter().zip(core.lost_records) {
+        lost.with(vec![label("reason", reason.label())], value);
+    }
+    for (reason, value) in Loss::ALL.iter().zip(control.lost_records) {
+        lost.with(vec![label("reason", reason.label())], value);
+    }
+    count(
+        "halfspace_flow_log_write_failures_total",
+        "Attempts to make or write a file of a flow log that failed.",
+        control.log_write_failures,
+    );
+    let writer = leveled(
+        "halfspace_flow_log_writer",
+        "1 for what flow logs are written by, once there is one, 0 for the others.",
+    );
+    for kind in WriterKind::ALL {
+        writer.with(vec![label("kind", kind.label())], control.log_writer == Some(kind));
+    }
+    let records =
+        counted("halfspace_flow_log_records_total", "Records of a flow log that were written.");
+    let bytes = counted(
+        "halfspace_flow_log_written_bytes_total",
+        "Bytes of a flow log that were written, compressed as they are.",
+    );
+    let files = counted("halfspace_flow_log_files_total", "Files of a flow log that were begun.");
+    for (id, statistics) in &control.flow_logs {
+        let labels = || vec![label("flow_log_id", id)];
+        records.with(labels(), statistics.records);
+        bytes.with(labels(), statistics.bytes);
+        files.with(labels(), statistics.files);
     }
 }
 

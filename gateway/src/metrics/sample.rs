@@ -5,12 +5,15 @@ use std::time::UNIX_EPOCH;
 use ::datapath::Statistics;
 use lambda_bridge::LambdaBridge;
 use nat::Nat;
-use nf_core::engine::Counters;
+use nf_core::engine::{Counters, Rejected};
+use nf_core::flow_log;
 use nf_core::translator::RealmUsage;
+use nf_core::vpc::id::ResourceId as _;
 use nlb::{Nlb, TargetView};
 
 use super::process::Process;
 use crate::control::Shared;
+use crate::flow_logs::{self, LogStatistics, WriterKind};
 use crate::worker::{Stopped, Worker};
 
 /// Everything that is told.
@@ -27,6 +30,7 @@ pub(super) struct Core {
     /// `None` if the kernel's counters cannot be read.
     pub(super) statistics: Option<Statistics>,
     pub(super) counters: Counters,
+    pub(super) rejected_by_groups: Vec<(String, Rejected)>,
     pub(super) flows: u64,
     pub(super) flow_capacity: u64,
     pub(super) flow_timers: u64,
@@ -37,6 +41,11 @@ pub(super) struct Core {
     pub(super) nat_gateways: Vec<(String, RealmUsage)>,
     pub(super) bridges: Vec<(String, RealmUsage)>,
     pub(super) targets: Vec<TargetView>,
+    /// Flows that are logged.
+    pub(super) logged_flows: u64,
+    pub(super) queued_records: u64,
+    /// Records that the engine lost, by reason.
+    pub(super) lost_records: [u64; flow_log::Loss::ALL.len()],
 }
 
 /// What the control side knows.
@@ -57,6 +66,13 @@ pub(super) struct Control {
     pub(super) document_valid: bool,
     /// Seconds since 1970.
     pub(super) last_valid: f64,
+    /// What writes flow logs, if there is one.
+    pub(super) log_writer: Option<WriterKind>,
+    pub(super) log_write_failures: u64,
+    /// Records that the writer lost, by reason.
+    pub(super) lost_records: [u64; flow_logs::Loss::ALL.len()],
+    /// By id.
+    pub(super) flow_logs: Vec<(String, LogStatistics)>,
 }
 
 /// Takes a sample.
@@ -78,6 +94,10 @@ impl Core {
         Self {
             statistics: datapath.statistics().ok(),
             counters: engine.counters().clone(),
+            rejected_by_groups: engine
+                .rejected_by_groups()
+                .map(|(id, rejected)| (id.to_string(), *rejected))
+                .collect(),
             flows: engine.flow_count() as u64,
             flow_capacity: engine.flow_capacity() as u64,
             flow_timers: engine.timer_count() as u64,
@@ -88,6 +108,9 @@ impl Core {
             nat_gateways: nat.map_or_else(Vec::new, |nat| by_id(nat.usage())),
             bridges: bridge.map_or_else(Vec::new, |bridge| by_id(bridge.usage())),
             targets: nlb.map_or_else(Vec::new, Nlb::targets),
+            logged_flows: engine.flow_logs().flow_count() as u64,
+            queued_records: engine.flow_logs().queued() as u64,
+            lost_records: engine.flow_logs().counters().lost,
         }
     }
 }
@@ -105,6 +128,8 @@ impl Control {
         let attached = environments.iter().filter(|it| it.link.is_some()).count();
         let started = shared.facts.started.1.duration_since(UNIX_EPOCH).unwrap_or_default();
         let (valid_reads, invalid_reads) = report.resources.reads();
+        let written = shared.facts.flow_logs.statistics();
+        let logs = report.resources.in_force().flow_logs();
         Self {
             datapath: shared.facts.datapath,
             started: started.as_secs_f64(),
@@ -118,6 +143,12 @@ impl Control {
             invalid_reads,
             document_valid: report.resources.errors().is_empty(),
             last_valid: report.resources.last_valid_timestamp(),
+            log_writer: written.writer().map(|(kind, _)| kind),
+            log_write_failures: written.failures(),
+            lost_records: written.losses(),
+            flow_logs: logs
+                .map(|(_, log)| (log.id.to_string(), written.of(log.id.as_str())))
+                .collect(),
         }
     }
 }

@@ -60,6 +60,7 @@ pub fn start(label: &str) -> Option<Daemon> {
 }
 
 impl Daemon {
+    #[expect(clippy::needless_pass_by_value, reason = "parameters are made for the call")]
     fn act(&self, action: &str, parameters: Value) -> Result<Value, Error> {
         self.ask(async |mut client| client.act_named(action, &parameters).await)
     }

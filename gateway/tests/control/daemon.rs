@@ -17,8 +17,8 @@ pub const SOON: Duration = Duration::from_secs(20);
 
 const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 
-/// A customer's subnet on `lan0`, a NAT gateway and a load balancer's node behind `wan0`, and two
-/// bridges.
+/// A customer's subnet on `lan0`, a NAT gateway and a load balancer's node behind `wan0`, two
+/// bridges, and a flow log.
 pub const RESOURCES: &str = r#"
 [[vpc]]
 vpc_id = "vpc-a"
@@ -77,6 +77,11 @@ target = [{ id = "10.0.1.20" }]
 [[lambda_bridge]]
 lambda_bridge_id = "bridge-a"
 subnet_id = "subnet-public"
+
+[[flow_log]]
+flow_log_id = "fl-a"
+resource_id = "vpc-a"
+log_destination = "all"
 "#;
 
 /// Another bridge, for documents that have it and documents that do not.
@@ -162,7 +167,8 @@ impl Daemon {
         let file = self.bed.dir().join("gateway.toml");
         let state = self.directory();
         let text = format!(
-            "datapath = \"userspace\"\nflows = 1024\nstate_dir = \"{}\"\n",
+            "datapath = \"userspace\"\nflows = 1024\nstate_dir = \"{0}\"\n\
+             flow_log_dir = \"{0}/flow-logs\"\n",
             state.display()
         );
         fs::write(&file, text).unwrap();

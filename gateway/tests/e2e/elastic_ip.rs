@@ -24,11 +24,21 @@ cidr_block = "10.0.3.0/24"
 ipv6_cidr_block = "fd00:10:0:3::/64"
 route_table_id = "rtb-public"
 
+[[security_group]]
+group_id = "sg-open"
+group_name = "open"
+vpc_id = "vpc-office"
+ingress = [
+    { ip_protocol = "-1", cidr_ipv4 = "0.0.0.0/0" },
+    { ip_protocol = "-1", cidr_ipv6 = "::/0" },
+]
+
 [[network_interface]]
 network_interface_id = "eni-server"
 subnet_id = "subnet-servers"
 private_ip_address = "10.0.3.10"
 ipv6_addresses = ["fd00:10:0:3::10"]
+groups = ["sg-open"]
 port = "server0"
 
 [[address]]

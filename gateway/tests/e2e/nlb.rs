@@ -213,11 +213,21 @@ vpc_id = "vpc-global"
 cidr_block = "10.0.0.0/24"
 ipv6_cidr_block = "2001:db8:40::/64"
 
+[[security_group]]
+group_id = "sg-open"
+group_name = "open"
+vpc_id = "vpc-global"
+ingress = [
+    { ip_protocol = "-1", cidr_ipv4 = "0.0.0.0/0" },
+    { ip_protocol = "-1", cidr_ipv6 = "::/0" },
+]
+
 [[network_interface]]
 network_interface_id = "eni-global"
 subnet_id = "subnet-global"
 private_ip_address = "10.0.0.11"
 ipv6_addresses = ["2001:db8:40::11"]
+groups = ["sg-open"]
 port = "web1"
 
 [[load_balancer]]
@@ -265,8 +275,8 @@ fn a_public_ipv6_address_needs_no_other_in_front_of_it(datapath: Datapath) {
     let mut heard = converse(&internet, at("[2001:db8:40::80]:7")).unwrap();
     assert_eq!(heard.seen_as, heard.local, "the target sees the client");
     heard.echo("through").unwrap();
-    // The target itself is not reached from outside, whatever address it has.
+    // The target itself is not: its subnet has no route to the internet gateway.
     let error = converse(&internet, at("[2001:db8:40::11]:7")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
-    assert!(gateway.engine_drops("unsolicited") > 0);
+    assert!(gateway.engine_drops("no_route") > 0);
 }

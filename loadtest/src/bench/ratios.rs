@@ -172,6 +172,12 @@ pub const RATIOS: &[Ratio] = {
             ("chain", "nft_two_hops"),
             AtLeast(2.0),
         ),
+        ratio("eni_xdp_vs_own_nat", ("eni", "eni_xdp"), ("eni", "nat_xdp"), AtLeast(0.95))
+            .because(SAME_WORK),
+        ratio("eni_tc_vs_own_nat", ("eni", "eni_tc"), ("eni", "nat_tc"), AtLeast(0.95))
+            .because(SAME_WORK),
+        ratio("flow_log_vs_none", ("eni", "logged_xdp"), ("eni", "eni_xdp"), AtLeast(0.95))
+            .because(SAME_WORK),
         ratio("nlb_udp_vs_own_nat", ("nlb_udp", "nlb_xdp"), ("nlb_udp", "nat_xdp"), AtLeast(0.95))
             .because(SAME_WORK),
         ratio(
@@ -225,6 +231,8 @@ pub const RATIOS: &[Ratio] = {
         figure("maglev_disruption_pct", "halfspace", Below(2.0)),
         figure("snapshot_lost_packets", "halfspace", AtMost(0.0)),
         figure("snapshot_apply_s", "halfspace", Below(1.0)),
+        figure("inventory_apply_s", "halfspace", Below(2.0)),
+        figure("inventory_mib", "halfspace", AtMost(64.0)),
         ratio(
             "generator_vs_wrk",
             ("generator_rate", "halfspace"),

@@ -170,6 +170,12 @@ vpc_id = "vpc-soak"
 cidr_block = "10.0.0.0/24"
 route_table_id = "rtb-public"
 
+[[security_group]]
+group_id = "sg-web"
+group_name = "web"
+vpc_id = "vpc-soak"
+ingress = [{{ ip_protocol = "-1", cidr_ipv4 = "0.0.0.0/0" }}]
+
 [[subnet]]
 subnet_id = "subnet-web"
 vpc_id = "vpc-soak"
@@ -204,6 +210,7 @@ public_ip = "{BALANCER}"
 network_interface_id = "eni-{port}"
 subnet_id = "subnet-web"
 private_ip_address = "{address}"
+groups = ["sg-web"]
 port = "{port}"
 "#
         );

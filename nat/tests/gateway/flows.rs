@@ -391,8 +391,15 @@ fn a_private_gateway_translates_to_its_own_address() {
         network_interface_id = "eni-router"
         subnet_id = "subnet-public"
         private_ip_address = "10.0.0.9"
+        groups = ["sg-router"]
         port = "router"
         source_dest_check = false
+
+        [[security_group]]
+        group_id = "sg-router"
+        group_name = "router"
+        vpc_id = "vpc-1"
+        ingress = [{ ip_protocol = "-1", cidr_ipv4 = "10.0.0.0/16" }]
     "#;
     let mut w = World::among_hosts(&format!("{private}\n{router}"), functions);
     let sent = w.send("i", udp(1, "192.168.7.7:53").build());

@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod classes;
+mod flow_logs;
 mod flows;
+mod groups;
 
 use std::net::SocketAddr;
 

@@ -196,6 +196,9 @@ impl Engine {
         let Some(stock) = self.classes.stock_of(now, function, pool, toward) else { return };
         let template = Template {
             src_mac,
+            holds_src_mac: self.held_mac(flow.forward.port).is_some(),
+            back_mac: self.held_mac(flow.reverse.port),
+            tracking: flow.tracking,
             external_ip,
             reverse_port: flow.reverse.port,
             forward_out: flow.forward_out,
@@ -304,7 +307,8 @@ impl Engine {
     }
 
     fn take_over_made(&mut self, now: Time, made: &Made, fast_path: &mut dyn FastPath) -> bool {
-        let Template { src_mac, generation, forward_out, reverse_out, .. } = made.template;
+        let Template { src_mac, tracking, generation, forward_out, reverse_out, .. } =
+            made.template;
         let unused = Usage { last_seen: now.tick(), ..Usage::default() };
         let is_tcp = made.forward.tuple.protocol == Protocol::Tcp;
         let tcp_flags = if is_tcp { TcpFlags::SYN.0 } else { 0 };
@@ -318,6 +322,10 @@ impl Engine {
             forward_out,
             reverse_out,
             src_mac,
+            is_ours: true,
+            held_macs: [Direction::Forward, Direction::Reverse]
+                .map(|it| made.template.held_mac(it)),
+            tracking,
         };
         let mut find_slot = |engine: &mut Self, _, port, hop, fast_path: &mut dyn FastPath| {
             engine.next_hop_slot(now, port, hop, fast_path)

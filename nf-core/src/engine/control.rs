@@ -7,10 +7,14 @@
 use std::net::IpAddr;
 
 use super::Engine;
+use super::flow_log::Came;
 use super::flows::Carried;
 use super::ports::Role;
+use super::public::{is_inside, is_reached};
+use super::walk::{First, Stopped};
 use crate::action::ETHERNET_LEN;
-use crate::fast_path::{FastPath, Transmit};
+use crate::fast_path::soft::STATE_FLAGS;
+use crate::fast_path::{FastPath, Transmit, Usage};
 use crate::id::PortId;
 use crate::neighbour::{Solicitation, Waiting};
 use crate::packet::arp::{Arp, Operation};
@@ -18,7 +22,7 @@ use crate::packet::build;
 use crate::packet::headers::{Headers, IpHeaders};
 use crate::packet::icmp::IcmpErrorKind;
 use crate::packet::{MacAddr, NeighbourMessage, checksum};
-use crate::pipeline::Originated;
+use crate::pipeline::{Originated, Refusal};
 use crate::time::Time;
 use crate::tuple::FlowKey;
 use crate::verdict::{Drop, Verdict};
@@ -29,6 +33,7 @@ impl Engine {
         &mut self,
         now: Time,
         port: PortId,
+        headers: &Headers,
         frame: &[u8],
         fast_path: &mut dyn FastPath,
     ) -> Verdict {
@@ -39,7 +44,8 @@ impl Engine {
         let (sender, target) = (arp.sender_ip(), arp.target_ip());
         // RFC 5227 1.1: a probe's sender address is all zeroes; it claims nothing yet.
         let probe = sender.is_unspecified();
-        if !probe && !self.may_claim(port, sender.into(), arp.sender_mac()) {
+        let is_own = probe || self.may_claim(port, sender.into(), arp.sender_mac());
+        if !is_own || !self.may_have_mac(port, headers.src_mac) {
             return Verdict::Dropped(Drop::NeighbourSpoof);
         }
         if !probe {
@@ -67,6 +73,9 @@ impl Engine {
     ) -> Verdict {
         if checksum::verify(ip, frame) != checksum::L4Checksum::Correct {
             return Verdict::Dropped(Drop::BadChecksum);
+        }
+        if !self.may_have_mac(port, headers.src_mac) {
+            return Verdict::Dropped(Drop::NeighbourSpoof);
         }
         let IpAddr::V6(sender) = ip.src else { return Verdict::Dropped(Drop::Malformed) };
         match NeighbourMessage::parse(ip, frame) {
@@ -115,7 +124,7 @@ impl Engine {
             Role::Resource(PortRole::Segment(subnet)) => {
                 link_local || self.is_host_of_segment(subnet, ip)
             }
-            Role::Resource(PortRole::Uplink(_)) => self.snapshot.public_address(ip).is_none(),
+            Role::Resource(PortRole::Uplink(_)) => !is_inside(&self.snapshot, ip),
             // Its own address is its own affair: nothing is ever sent by it.
             Role::Environment(_) => true,
             Role::Unused | Role::Resource(PortRole::Vacant(_)) => false,
@@ -127,9 +136,7 @@ impl Engine {
         let port = self.ports.get(port)?;
         let answers = self.is_gateway_address(port, target)
             || match port.role {
-                Role::Resource(PortRole::Uplink(_)) => {
-                    self.snapshot.public_address(target).is_some()
-                }
+                Role::Resource(PortRole::Uplink(_)) => is_reached(&self.snapshot, target),
                 Role::Resource(PortRole::Segment(subnet)) => {
                     let view = self.snapshot.subnet(subnet);
                     view.contains(target)
@@ -302,9 +309,31 @@ impl Engine {
         Originated { eni, mut frame }: Originated,
         fast_path: &mut dyn FastPath,
     ) -> Verdict {
-        let tuple = Headers::parse(&frame).ok().and_then(|headers| headers.ip()?.tuple());
-        let way = tuple.and_then(|tuple| self.way_from(now, eni, tuple));
-        let Some((port, hop)) = way else { return Verdict::Dropped(Drop::NoRoute) };
+        let first = Headers::parse(&frame).ok().and_then(|headers| {
+            let ip = headers.ip()?;
+            Some(First::of(ip, ip.tuple()?))
+        });
+        let Some(first) = first else { return Verdict::Dropped(Drop::NoRoute) };
+        let (port, hop) = match self.way_from(now, eni, first.tuple) {
+            Ok(way) => way,
+            Err(Stopped { why, rejected }) => {
+                if let Some(passage) = rejected {
+                    let bytes = frame.len().saturating_sub(ETHERNET_LEN) as u64;
+                    let First { tuple, tcp_flags, .. } = first;
+                    let usage = Usage {
+                        last_seen: now.tick(),
+                        packets: 1,
+                        bytes,
+                        tcp_flags: tcp_flags & STATE_FLAGS,
+                    };
+                    self.rejected(&passage, usage);
+                    let came = Came { port: None, tuple, usage, tcp_flags };
+                    self.log_rejected(now, &passage, &came);
+                }
+                let (Refusal::Drop(reason) | Refusal::Reset(reason)) = why;
+                return Verdict::Dropped(reason);
+            }
+        };
         let Some((mac, _)) = self.port_link(port) else {
             return Verdict::Dropped(Drop::PortGone);
         };

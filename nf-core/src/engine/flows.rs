@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use super::Engine;
+use super::flow_log::Came;
 use super::ports::Port;
-use super::walk::{First, Outcome};
+use super::walk::{First, Outcome, Stopped};
 use crate::action::{Action, ChecksumField, Offsets};
 use crate::adjacency::Adjacency;
 use crate::fast_path::soft::STATE_FLAGS;
@@ -116,6 +117,7 @@ impl Engine {
             reverse_out,
             claims: outcome.claims,
             timeouts: outcome.timeouts,
+            tracking: outcome.tracking,
             generation: self.snapshot.generation(),
             since: now,
         };
@@ -134,10 +136,12 @@ impl Engine {
         let first = carried.usage(now);
         self.flows.note_tcp_flags(id, Direction::Forward, first.tcp_flags);
         let unused = Usage { last_seen: now.tick(), ..Usage::default() };
-        install(id, &flow, first, unused, fast_path);
+        self.install(id, &flow, first, unused, fast_path);
         let phase = Phase::of(key.tuple.protocol, &first, &unused);
         self.wheel.arm(id.0, now + phase.look_after(key.tuple.protocol, &flow.timeouts));
         self.consider_class(now, &flow, headers.src_mac, fast_path);
+        self.log_begun(now, id, &flow, &outcome.passages);
+        self.log_tcp_flags(id, Direction::Forward, carried.tcp_flags());
         self.carry(now, &flow, Direction::Forward, carried, fast_path)
     }
 
@@ -216,7 +220,7 @@ impl Engine {
             bytes: before.bytes + seen.bytes,
             tcp_flags: before.tcp_flags | seen.tcp_flags,
         };
-        install_half(id, &flow, direction, usage, fast_path);
+        self.install_half(id, &flow, direction, usage, fast_path);
         if seen.tcp_flags != 0 {
             self.tcp_event(now, TcpEvent { flow: id, direction, flags }, fast_path);
         }
@@ -231,7 +235,7 @@ impl Engine {
         self.ports.get(id).map(|port: &Port| (id, port.info.mtu))
     }
 
-    fn adjacency(&self, port: PortId, dst_mac: MacAddr) -> Option<Adjacency> {
+    pub(super) fn adjacency(&self, port: PortId, dst_mac: MacAddr) -> Option<Adjacency> {
         let (src_mac, mtu) = self.port_link(port)?;
         Some(Adjacency { port, dst_mac, src_mac, mtu })
     }
@@ -297,6 +301,7 @@ impl Engine {
         let Some(seen) = self.flows.note_tcp_flags(id, direction, flags & STATE_FLAGS) else {
             return;
         };
+        self.log_tcp_flags(id, direction, flags);
         // The timer looks at a flow that opens by itself.
         if flags & (TcpFlags::FIN.0 | TcpFlags::RST.0) == 0 {
             return;
@@ -316,7 +321,7 @@ impl Engine {
     fn close_entry(&mut self, id: FlowId, flow: &Flow, fast_path: &mut dyn FastPath) {
         let Some(usage) = fast_path.usage(&flow.forward) else { return };
         let reset = Usage { tcp_flags: usage.tcp_flags | TcpFlags::RST.0, ..usage };
-        install_half(id, flow, Direction::Forward, reset, fast_path);
+        self.install_half(id, flow, Direction::Forward, reset, fast_path);
         self.flows.note_tcp_flags(id, Direction::Forward, TcpFlags::RST.0);
     }
 
@@ -350,6 +355,7 @@ impl Engine {
     ) {
         let Some(flow) = self.flows.remove(id) else { return };
         self.wheel.cancel(id.0);
+        self.ledger.end(now, id, &flow, fast_path);
         fast_path.remove(&flow.forward);
         fast_path.remove(&flow.reverse);
         self.neighbours.let_go(flow.forward_out);
@@ -401,19 +407,69 @@ impl Engine {
         let first = First::of(carried.ip, key.tuple);
         let mut walked = self.walk(now, role, first, None, None);
         let exhausted = Refusal::Drop(Drop::PortAllocation);
-        if walked.is_err_and(|why| why == exhausted)
+        if walked.is_err_and(|stopped| stopped.why == exhausted)
             && self.close_classes_toward(now, &key.tuple, fast_path)
         {
             walked = self.walk(now, role, first, None, None);
         }
-        match walked {
-            Ok(outcome) => self.establish(now, key, headers, &outcome, carried, fast_path),
-            Err(Refusal::Drop(reason)) => Verdict::Dropped(reason),
-            Err(Refusal::Reset(reason)) => {
+        let Stopped { why, rejected } = match walked {
+            Ok(outcome) => {
+                return self.establish(now, key, headers, &outcome, carried, fast_path);
+            }
+            Err(stopped) => stopped,
+        };
+        if let Some(passage) = rejected {
+            let (usage, tcp_flags) = (carried.usage(now), carried.tcp_flags());
+            self.rejected(&passage, usage);
+            let came = Came { port: Some(key.port), tuple: key.tuple, usage, tcp_flags };
+            self.log_rejected(now, &passage, &came);
+        }
+        match why {
+            Refusal::Drop(reason) => Verdict::Dropped(reason),
+            Refusal::Reset(reason) => {
                 self.answer_reset(now, key.port, &carried.frame, fast_path);
                 Verdict::Dropped(reason)
             }
         }
+    }
+
+    /// Puts both entries of a flow into the fast path.
+    pub(super) fn install(
+        &self,
+        id: FlowId,
+        flow: &Flow,
+        forward: Usage,
+        reverse: Usage,
+        fast_path: &mut dyn FastPath,
+    ) {
+        self.install_half(id, flow, Direction::Reverse, reverse, fast_path);
+        self.install_half(id, flow, Direction::Forward, forward, fast_path);
+    }
+
+    fn install_half(
+        &self,
+        id: FlowId,
+        flow: &Flow,
+        direction: Direction,
+        usage: Usage,
+        fast_path: &mut dyn FastPath,
+    ) {
+        let key = flow.key(direction);
+        let entry = Entry {
+            action: action_of(flow, direction),
+            generation: flow.generation,
+            flow: id,
+            direction,
+            src_mac: self.held_mac(key.port),
+            tracking: flow.tracking,
+            usage,
+        };
+        fast_path.install(key, &entry);
+    }
+
+    /// The MAC address that frames from `port` must have.
+    pub(super) fn held_mac(&self, port: PortId) -> Option<MacAddr> {
+        self.ports.get(port)?.src_mac
     }
 }
 
@@ -427,31 +483,6 @@ pub(super) fn action_of(flow: &Flow, direction: Direction) -> Action {
             Action { rewrite: flow.forward.tuple.reversed(), adjacency: flow.reverse_out }
         }
     }
-}
-
-/// Puts both entries of a flow into the fast path.
-pub(super) fn install(
-    id: FlowId,
-    flow: &Flow,
-    forward: Usage,
-    reverse: Usage,
-    fast_path: &mut dyn FastPath,
-) {
-    install_half(id, flow, Direction::Reverse, reverse, fast_path);
-    install_half(id, flow, Direction::Forward, forward, fast_path);
-}
-
-fn install_half(
-    id: FlowId,
-    flow: &Flow,
-    direction: Direction,
-    usage: Usage,
-    fast_path: &mut dyn FastPath,
-) {
-    let action = action_of(flow, direction);
-    let generation = flow.generation;
-    let entry = Entry { action, generation, flow: id, direction, usage };
-    fast_path.install(flow.key(direction), &entry);
 }
 
 /// Sends a rewritten frame, a super-packet as the segments it stands for.

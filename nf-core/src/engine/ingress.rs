@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use super::Engine;
 use super::flows::Carried;
 use super::ports::Role;
+use super::public::is_inside;
 use crate::fast_path::soft::FrameMeta;
 use crate::fast_path::{Direction, FastPath};
 use crate::id::PortId;
-use crate::packet::TcpFlags;
 use crate::packet::checksum::{self, L4Checksum};
 use crate::packet::headers::{Content, Fragment, Headers, IpHeaders, Transport};
+use crate::packet::{MacAddr, TcpFlags};
 use crate::pipeline::FlowEnd;
 use crate::time::Time;
 use crate::tuple::FlowKey;
@@ -54,7 +55,7 @@ impl Engine {
             Some(_) => {}
         }
         match headers.content {
-            Content::Arp => self.arp(now, port, frame, fast_path),
+            Content::Arp => self.arp(now, port, &headers, frame, fast_path),
             Content::Ip(ip) => {
                 let packet = Punted { port, reason, meta, frame };
                 self.ip(now, &packet, &headers, &ip, fast_path)
@@ -181,12 +182,13 @@ impl Engine {
 
     /// EC2's source check, and what else a port may not send as.
     fn may_have_source(&self, port: PortId, headers: &Headers, src: IpAddr) -> bool {
-        let Some(port) = self.ports.get(port) else { return false };
-        let mac = match port.role {
-            Role::Resource(PortRole::Eni(eni)) => self.snapshot.eni(eni).mac,
-            _ => None,
-        };
-        mac.is_none_or(|mac| mac == headers.src_mac) && self.may_be_from(port.role, src)
+        let Some(role) = self.ports.get(port).map(|port| port.role) else { return false };
+        self.may_have_mac(port, headers.src_mac) && self.may_be_from(role, src)
+    }
+
+    /// Whether frames with this source MAC address may come in by a port.
+    pub(super) fn may_have_mac(&self, port: PortId, mac: MacAddr) -> bool {
+        self.held_mac(port).is_none_or(|own| own == mac)
     }
 
     /// Whether a packet from `src` may come in by a port of this role.
@@ -201,7 +203,7 @@ impl Engine {
                 self.is_host_of_segment(subnet, src) || link_local
             }
             // From outside anyone may come, but not as one of us.
-            Role::Resource(PortRole::Uplink(_)) => self.snapshot.public_address(src).is_none(),
+            Role::Resource(PortRole::Uplink(_)) => !is_inside(&self.snapshot, src),
             Role::Environment(_) => true,
             Role::Unused | Role::Resource(PortRole::Vacant(_)) => false,
         }
@@ -216,10 +218,7 @@ impl Engine {
         }
         match self.snapshot.eni_at(view.vpc, ip) {
             None => true,
-            Some(eni) => {
-                let eni = self.snapshot.eni(eni);
-                eni.owner == Owner::Instance && eni.port.is_none()
-            }
+            Some(eni) => self.snapshot.eni(eni).is_on_segment(),
         }
     }
 }

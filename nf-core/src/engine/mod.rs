@@ -11,10 +11,14 @@
 //! | `ingress` | one punted packet, from its bytes to its verdict |
 //! | `walk` | a first packet's way through the VPC model and the functions |
 //! | `passage` | the network interfaces it passes |
+//! | `public` | public addresses: which lead inside, and which nobody outside can have |
+//! | `groups` | what security groups have turned away |
 //! | `flows` | set up, forward, expire, end |
+//! | `flow_log` | what the flow logs are told of them |
 //! | `classes` | flows that the fast path makes itself, by a template for their class |
 //! | `resume` | taking over a flow whose entries stand already |
 //! | `sweep` | flows under a new snapshot, a slice at a time |
+//! | `moved` | before all others, those of interfaces that have moved to another port |
 //! | `recover` | flows that an earlier process left in the fast path |
 //! | `control` | ARP, NDP, echo to the gateway, errors to senders |
 //! | `limiter` | how often senders are told of errors |
@@ -23,12 +27,16 @@
 mod classes;
 mod control;
 mod counters;
+mod flow_log;
 mod flows;
+mod groups;
 mod icmp_error;
 mod ingress;
 mod limiter;
+mod moved;
 mod passage;
 mod ports;
+mod public;
 mod recover;
 mod resume;
 mod sweep;
@@ -42,12 +50,15 @@ use std::sync::Arc;
 
 pub use counters::Counters;
 pub use flows::FlowView;
+pub use groups::Rejected;
+pub(crate) use passage::Passages;
 pub use ports::{EnvironmentError, EnvironmentView, PortInfo};
 pub use recover::Recovered;
 
 use crate::fast_path::FastPath;
 use crate::flow::wheel::Wheel;
 use crate::flow::{Capacity, FlowTable};
+use crate::flow_log::Ledger;
 use crate::id::{FlowId, Generation};
 use crate::neighbour::{Change, Neighbours, Solicitation};
 use crate::packet::MacAddr;
@@ -55,6 +66,7 @@ use crate::pipeline::{Function, Originated};
 use crate::time::Time;
 use crate::vpc::{Document, Snapshot};
 use classes::Classes;
+use groups::Groups;
 use ports::Ports;
 use sweep::Sweep;
 
@@ -79,6 +91,8 @@ pub struct Engine {
     wheel: Wheel,
     neighbours: Neighbours,
     sweep: Option<Sweep>,
+    ledger: Ledger,
+    groups: Groups,
     counters: Counters,
     /// Reused from call to call.
     scratch: Scratch,
@@ -108,6 +122,8 @@ impl Engine {
             wheel: Wheel::new(config.flows.flows as u32, now),
             neighbours: Neighbours::new(config.adjacencies, config.seed),
             sweep: None,
+            ledger: Ledger::new(config.flows.flows, config.seed),
+            groups: Groups::default(),
             counters: Counters::default(),
             scratch: Scratch::default(),
         }
@@ -180,6 +196,7 @@ impl Engine {
         self.drive_neighbours(now, fast_path);
         self.look_at_classes(now, fast_path);
         self.continue_sweep(now, fast_path);
+        let flow_logs = self.ledger.advance(now, &self.flows, fast_path);
         if more || self.sweep.is_some() {
             return Some(now);
         }
@@ -188,6 +205,7 @@ impl Engine {
             self.wheel.next_deadline(),
             self.neighbours.next_deadline(),
             self.classes.next_deadline(),
+            flow_logs,
         ];
         functions.chain(deadlines.into_iter().flatten()).min()
     }

@@ -9,7 +9,7 @@ const MOST: usize = 2 * crate::flow::table::MAX_FUNCTIONS + 2;
 
 /// A packet passes an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Passage {
+pub(crate) struct Passage {
     /// The interface.
     pub eni: EniIx,
     /// Which way.
@@ -20,9 +20,13 @@ pub(super) struct Passage {
 
 /// All of them, in their order.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Passages {
+pub(crate) struct Passages {
     len: u8,
     all: [Option<Passage>; MOST],
+    /// By place, a bit each: whether an internet gateway is next to the interface on the way.
+    by_internet_gateway: u8,
+    /// Whether the packet comes from an internet gateway to the next one.
+    from_internet_gateway: bool,
 }
 
 impl Passages {
@@ -30,11 +34,28 @@ impl Passages {
     pub fn push(&mut self, passage: Passage) {
         if let Some(place) = self.all.get_mut(usize::from(self.len)) {
             *place = Some(passage);
+            if std::mem::take(&mut self.from_internet_gateway) {
+                self.by_internet_gateway |= 1 << self.len;
+            }
             self.len += 1;
         }
     }
 
+    /// The packet goes through an internet gateway: the interface it has left is before it, the
+    /// one it comes to behind.
+    pub fn through_internet_gateway(&mut self) {
+        if let Some(last) = self.len.checked_sub(1) {
+            self.by_internet_gateway |= 1 << last;
+        }
+        self.from_internet_gateway = true;
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Passage> {
         self.all.iter().flatten()
+    }
+
+    /// Each with whether an internet gateway is next to the interface on the way.
+    pub fn with_gateways(&self) -> impl Iterator<Item = (&Passage, bool)> {
+        self.iter().zip(0..).map(|(it, place)| (it, self.by_internet_gateway & 1 << place != 0))
     }
 }

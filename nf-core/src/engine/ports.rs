@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
 use super::Engine;
 use super::limiter::Limiter;
@@ -12,7 +13,8 @@ use crate::neighbour::NextHop;
 use crate::packet::MacAddr;
 use crate::pipeline::FlowEnd;
 use crate::time::Time;
-use crate::vpc::{BridgeIx, PortRole, Snapshot, SubnetIx, VpcIx};
+use crate::vpc::id::{EniId, ResourceId as _};
+use crate::vpc::{BridgeIx, EniIx, PortRole, Snapshot, SubnetIx, VpcIx};
 
 /// What the host says of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +34,9 @@ pub struct PortInfo {
 pub(super) struct Port {
     pub info: PortInfo,
     pub role: Role,
+    /// The MAC address that frames from it must have, if it is one interface's whose address is
+    /// known.
+    pub src_mac: Option<MacAddr>,
     environment: Option<Environment>,
     reports: Limiter,
 }
@@ -47,9 +52,19 @@ pub(super) enum Role {
     Unused,
 }
 
+/// A port that a new snapshot has another use for.
+#[derive(Clone, Debug)]
+pub(super) struct Changed {
+    pub port: PortId,
+    /// The interface whose it was.
+    pub left: Option<EniId>,
+    /// The one whose it is.
+    pub came: Option<EniIx>,
+}
+
 #[derive(Clone, Debug)]
 struct Environment {
-    id: Box<str>,
+    id: Arc<str>,
     bridge: Box<str>,
 }
 
@@ -83,7 +98,7 @@ pub enum EnvironmentError {
 pub(super) struct Ports {
     by_id: HashMap<PortId, Port, ahash::RandomState>,
     by_name: HashMap<Box<str>, PortId, ahash::RandomState>,
-    environments: HashMap<Box<str>, PortId, ahash::RandomState>,
+    environments: HashMap<Arc<str>, PortId, ahash::RandomState>,
 }
 
 impl Ports {
@@ -119,6 +134,11 @@ impl Port {
         octets.into()
     }
 
+    /// The environment that it is, if it is one's.
+    pub fn environment_id(&self) -> Option<&Arc<str>> {
+        self.environment.as_ref().map(|it| &it.id)
+    }
+
     fn resolve(&mut self, snapshot: &Snapshot) {
         self.role = match &self.environment {
             Some(environment) => {
@@ -126,6 +146,29 @@ impl Port {
             }
             None => snapshot.port_role(&self.info.name).map_or(Role::Unused, Role::Resource),
         };
+        self.src_mac = self.role.eni().and_then(|eni| snapshot.eni(eni).mac);
+    }
+}
+
+impl Role {
+    /// The interface that the port leads to and to no other.
+    fn eni(self) -> Option<EniIx> {
+        match self {
+            Self::Resource(PortRole::Eni(eni)) => Some(eni),
+            _ => None,
+        }
+    }
+
+    /// What the port is for by its id, which unlike its index is the same in every snapshot.
+    fn id(self, snapshot: &Snapshot) -> Option<(u8, &str)> {
+        match self {
+            Self::Resource(PortRole::Eni(eni)) => Some((0, snapshot.eni(eni).id.as_str())),
+            Self::Resource(PortRole::Segment(ix)) => Some((1, snapshot.subnet(ix).id.as_str())),
+            Self::Resource(PortRole::Uplink(ix)) => Some((2, snapshot.uplink(ix).id.as_str())),
+            Self::Resource(PortRole::Vacant(ix)) => Some((3, snapshot.instance(ix).id.as_str())),
+            Self::Environment(bridge) => Some((4, snapshot.bridge(bridge).id.as_str())),
+            Self::Unused => None,
+        }
     }
 }
 
@@ -142,7 +185,8 @@ impl Engine {
         fast_path: &mut dyn FastPath,
     ) {
         let id = info.id;
-        let mut port = Port { info, role: Role::Unused, environment, reports: Limiter::default() };
+        let (role, src_mac, reports) = (Role::Unused, None, Limiter::default());
+        let mut port = Port { info, role, src_mac, environment, reports };
         port.resolve(&self.snapshot);
         fast_path.add_port(id, self.policy(port.role));
         self.ports.by_name.insert(port.info.name.clone(), id);
@@ -168,7 +212,7 @@ impl Engine {
             self.ports.environments.remove(&environment.id);
         }
         self.close_classes_on(now, id, fast_path);
-        let flows: Vec<_> = self.flows.on_port(id).collect();
+        let flows: Vec<_> = self.flows.on_ports(|port| port == id).collect();
         for flow in flows {
             self.end_flow(now, flow, FlowEnd::PortGone, fast_path);
         }
@@ -223,7 +267,7 @@ impl Engine {
         self.ports.by_id.values().filter_map(|port| {
             let environment = port.environment.as_ref()?;
             Some(EnvironmentView {
-                id: environment.id.clone(),
+                id: (*environment.id).into(),
                 bridge: environment.bridge.clone(),
                 port: port.info.clone(),
             })
@@ -235,15 +279,29 @@ impl Engine {
         self.ports.by_id.values().map(|port| &port.info)
     }
 
-    /// Gives every port its role under the snapshot in force.
-    pub(super) fn resolve_ports(&mut self, fast_path: &mut dyn FastPath) {
+    /// Gives every port its role under the snapshot in force. Returns those that `before` had
+    /// another use for, or held to another MAC address.
+    pub(super) fn resolve_ports(
+        &mut self,
+        before: &Snapshot,
+        fast_path: &mut dyn FastPath,
+    ) -> Vec<Changed> {
         let snapshot = self.snapshot.clone();
+        let mut changed = Vec::new();
         for port in self.ports.by_id.values_mut() {
+            let (role, src_mac) = (port.role, port.src_mac);
             port.resolve(&snapshot);
+            if (role.id(before), src_mac) != (port.role.id(&snapshot), port.src_mac) {
+                let left = role.eni().map(|eni| before.eni(eni).id.clone());
+                changed.push(Changed { port: port.info.id, left, came: port.role.eni() });
+            }
         }
         for port in self.ports.by_id.values() {
             fast_path.add_port(port.info.id, self.policy(port.role));
         }
+        // The order decides which numbers are given out next.
+        changed.sort_unstable_by_key(|it| it.port);
+        changed
     }
 
     /// The subnet and VPC whose link a port is, if it is one's.

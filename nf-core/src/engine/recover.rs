@@ -127,6 +127,9 @@ impl Engine {
             forward_out: there.action.adjacency,
             reverse_out: back.action.adjacency,
             src_mac: back_mac.unwrap_or_default(),
+            is_ours: false,
+            held_macs: [there.src_mac, back.src_mac],
+            tracking: there.tracking,
         };
         let mut find_slot = |engine: &mut Self, slot, port, hop, fast_path: &mut dyn FastPath| {
             engine.recovered_slot(now, slot, port, hop, adjacencies, fast_path)

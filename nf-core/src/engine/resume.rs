@@ -3,10 +3,9 @@
 //! outcome known, so that every function claims exactly what the entries show.
 
 use super::Engine;
-use super::flows::install;
 use super::walk::First;
 use crate::fast_path::{Direction, FastPath, Usage};
-use crate::flow::{Flow, Phase};
+use crate::flow::{Flow, Phase, Tracking};
 use crate::id::{AdjacencyId, FlowId, Generation, PortId};
 use crate::neighbour::NextHop;
 use crate::packet::MacAddr;
@@ -29,6 +28,12 @@ pub(super) struct Standing {
     pub reverse_out: AdjacencyId,
     /// The MAC address that its packets come from; the default, if that is not known.
     pub src_mac: MacAddr,
+    /// Whether it began under this process, not under an earlier one.
+    pub is_ours: bool,
+    /// What the entries hold packets to, each way.
+    pub held_macs: [Option<MacAddr>; 2],
+    /// What the entries say is tracked.
+    pub tracking: Tracking,
 }
 
 /// Finds the slot of a next hop that entries name by the slot given.
@@ -60,7 +65,8 @@ impl Engine {
         }
         let outcome = reverse.tuple.reversed();
         let first = First::long_ago(forward.tuple);
-        let Ok(walked) = self.walk(now, role, first, Some(Prior { outcome }), None) else {
+        let prior = Prior { outcome, tracking: standing.tracking };
+        let Ok(walked) = self.walk(now, role, first, Some(prior), None) else {
             return false;
         };
         let refuse = |engine: &mut Self| {
@@ -82,6 +88,7 @@ impl Engine {
             reverse_out,
             claims: walked.claims,
             timeouts: walked.timeouts,
+            tracking: walked.tracking,
             generation: self.snapshot.generation(),
             since: now,
         };
@@ -91,13 +98,22 @@ impl Engine {
         for (direction, usage) in [(Direction::Forward, &there), (Direction::Reverse, &back)] {
             self.flows.note_tcp_flags(id, direction, usage.tcp_flags);
         }
+        if standing.is_ours {
+            self.log_begun(now, id, &flow, &walked.passages);
+            self.log_tcp_flags(id, Direction::Forward, there.tcp_flags);
+        } else {
+            self.log_taken_over(now, id, &flow, &walked.passages, [there, back]);
+        }
         self.neighbours.hold(forward_out);
         self.neighbours.hold(reverse_out);
-        if (forward_out, reverse_out) != (standing.forward_out, standing.reverse_out) {
+        let held_macs = [forward.port, reverse.port].map(|port| self.held_mac(port));
+        let as_they_stand = (forward_out, reverse_out, flow.tracking, held_macs)
+            == (standing.forward_out, standing.reverse_out, standing.tracking, standing.held_macs);
+        if !as_they_stand {
             // The usage may have grown since it was read.
             let there = fast_path.usage(&forward).unwrap_or(there);
             let back = fast_path.usage(&reverse).unwrap_or(back);
-            install(id, &flow, there, back, fast_path);
+            self.install(id, &flow, there, back, fast_path);
         } else if flow.generation != standing.generation {
             fast_path.restamp(&[forward, reverse], flow.generation);
         }

@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use super::Engine;
-use super::flows::install;
+use super::passage::Passages;
+use super::public::is_reached;
 use super::walk::First;
 use crate::fast_path::FastPath;
 use crate::flow::Flow;
-use crate::id::{AdjacencyId, FlowId};
+use crate::id::FlowId;
 use crate::neighbour::NextHop;
 use crate::packet::MacAddr;
 use crate::pipeline::{FlowEnd, Prior};
@@ -28,8 +29,9 @@ pub(super) struct Sweep {
 }
 
 impl Engine {
-    /// Takes over a new desired state. New flows go by it from now on; flows that exist are looked
-    /// at by the next calls of [`Engine::advance`].
+    /// Takes over a new desired state. New flows go by it from now on, and so do flows of interfaces
+    /// that have moved to other ports; all others are looked at by the next calls of
+    /// [`Engine::advance`].
     pub fn apply_snapshot(
         &mut self,
         now: Time,
@@ -42,14 +44,17 @@ impl Engine {
             function.apply_snapshot(now, snapshot);
         }
         for (address, _) in before.own_addresses() {
-            if snapshot.public_address(address).is_none() {
+            if !is_reached(snapshot, address) {
                 fast_path.set_own_address(address, false);
             }
         }
         for (address, _) in snapshot.own_addresses() {
             fast_path.set_own_address(address, true);
         }
-        self.resolve_ports(fast_path);
+        self.groups.follow(snapshot);
+        self.ledger.apply_snapshot(now, snapshot);
+        let changed = self.resolve_ports(&before, fast_path);
+        self.follow_interfaces(now, &changed, fast_path);
         self.sweep = Some(Sweep { next: 0 });
     }
 
@@ -59,11 +64,12 @@ impl Engine {
         let end = sweep.next.saturating_add(SLICE).min(self.flows.slots());
         let mut right = Vec::new();
         for id in sweep.next..end {
-            self.revalidate_into(now, FlowId(id), &mut right, fast_path);
+            self.revalidate_into(now, FlowId(id), Some(&mut right), fast_path);
         }
         fast_path.restamp(&right, self.snapshot.generation());
         if end == self.flows.slots() {
             fast_path.set_fence(self.snapshot.generation());
+            self.ledger.tidy_up();
             self.sweep = None;
         } else {
             self.sweep = Some(Sweep { next: end });
@@ -79,51 +85,54 @@ impl Engine {
         fast_path: &mut dyn FastPath,
     ) -> bool {
         let mut right = Vec::new();
-        self.revalidate_into(now, id, &mut right, fast_path);
+        self.revalidate_into(now, id, Some(&mut right), fast_path);
         fast_path.restamp(&right, self.snapshot.generation());
         self.flows.get(id).is_some()
     }
 
     /// Ends a flow that the snapshot in force has no room for; adds the keys of one that may stay
-    /// as it is; reinstalls one that goes on another way.
-    fn revalidate_into(
+    /// as it is; reinstalls one that goes on another way. Without a place for the keys, one that may
+    /// stay is reinstalled as well.
+    pub(super) fn revalidate_into(
         &mut self,
         now: Time,
         id: FlowId,
-        right: &mut Vec<FlowKey>,
+        right: Option<&mut Vec<FlowKey>>,
         fast_path: &mut dyn FastPath,
     ) {
         let Some(flow) = self.flows.get(id) else { return };
-        let Some((forward_out, reverse_out)) = self.ways_today(now, &flow, fast_path) else {
+        let Some((today, passages)) = self.flow_today(now, &flow, fast_path) else {
             self.end_flow(now, id, FlowEnd::Policy, fast_path);
             return;
         };
+        self.log_goes_on(now, id, &flow, &passages, fast_path);
         self.counters.flows_revalidated += 1;
-        let today =
-            Flow { generation: self.snapshot.generation(), forward_out, reverse_out, ..flow };
-        self.flows.revalidated(id, today.generation, forward_out, reverse_out);
-        if (forward_out, reverse_out) == (flow.forward_out, flow.reverse_out) {
+        self.flows.revalidated(id, &today);
+        let entries = |it: &Flow| (it.forward_out, it.reverse_out, it.tracking);
+        if let Some(right) = right.filter(|_| entries(&today) == entries(&flow)) {
             right.extend([flow.forward, flow.reverse]);
             return;
         }
-        for (new, old) in [(forward_out, flow.forward_out), (reverse_out, flow.reverse_out)] {
+        for (new, old) in
+            [(today.forward_out, flow.forward_out), (today.reverse_out, flow.reverse_out)]
+        {
             self.neighbours.hold(new);
             self.neighbours.let_go(old);
         }
         let forward = fast_path.usage(&flow.forward).unwrap_or_default();
         let reverse = fast_path.usage(&flow.reverse).unwrap_or_default();
-        install(id, &today, forward, reverse, fast_path);
+        self.install(id, &today, forward, reverse, fast_path);
     }
 
-    /// Where both directions of a flow leave under the snapshot in force, or `None` if it has no
-    /// room for the flow. Addresses are a promise to both ends, and ports are part of the keys: if
+    /// A flow as it is under the snapshot in force, and the interfaces it passes, or `None` if that
+    /// has no room for it. Addresses are a promise to both ends, and ports are part of the keys: if
     /// either would be others now, the flow cannot go on.
-    fn ways_today(
+    fn flow_today(
         &mut self,
         now: Time,
         flow: &Flow,
         fast_path: &mut dyn FastPath,
-    ) -> Option<(AdjacencyId, AdjacencyId)> {
+    ) -> Option<(Flow, Passages)> {
         let outcome = flow.reverse.tuple.reversed();
         let client = flow.forward.tuple.src.ip();
         let port = self.ports.get(flow.forward.port)?;
@@ -138,8 +147,8 @@ impl Engine {
             return None;
         }
         let first = First::long_ago(flow.forward.tuple);
-        let walked =
-            self.walk(now, role, first, Some(Prior { outcome }), Some(flow.claims)).ok()?;
+        let prior = Prior { outcome, tracking: flow.tracking };
+        let walked = self.walk(now, role, first, Some(prior), Some(flow.claims)).ok()?;
         let same = walked.tuple == outcome
             && walked.port == flow.reverse.port
             && walked.claims == flow.claims;
@@ -151,6 +160,8 @@ impl Engine {
             Some(hop) => self.next_hop_slot(now, flow.forward.port, hop, fast_path)?,
             None => flow.reverse_out,
         };
-        Some((forward_out, reverse_out))
+        let (generation, tracking) = (self.snapshot.generation(), walked.tracking);
+        let today = Flow { forward_out, reverse_out, tracking, generation, ..*flow };
+        Some((today, walked.passages))
     }
 }

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use super::Engine;
 use super::passage::{Passage, Passages};
 use super::ports::Role;
-use crate::flow::{Claims, Timeouts};
+use super::public::{is_inside, public_interface};
+use crate::flow::{Claims, Timeouts, Tracking};
 use crate::id::PortId;
 use crate::neighbour::NextHop;
 use crate::packet::headers::{IpHeaders, Transport};
@@ -15,7 +16,8 @@ use crate::time::Time;
 use crate::tuple::Tuple;
 use crate::verdict::Drop;
 use crate::vpc::{
-    EniIx, InterfaceType, Owner, PortRole, RouteTarget, SubnetIx, TrafficDirection, UplinkIx, VpcIx,
+    Admission, EniIx, InterfaceType, Owner, PortRole, RouteTarget, SubnetIx, TrafficDirection,
+    UplinkIx, VpcIx,
 };
 
 /// Places a packet may come by: functions, and the routing between them. A loop of routes ends
@@ -61,6 +63,16 @@ pub(super) struct Outcome {
     pub passages: Passages,
     /// The flow's idle times.
     pub timeouts: Timeouts,
+    /// Which of the flow's ends outlive the rules that let it in.
+    pub tracking: Tracking,
+}
+
+/// Why a walk did not come to an end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stopped {
+    pub why: Refusal,
+    /// Where, if it was at an interface whose groups do not allow the packet.
+    pub rejected: Option<Passage>,
 }
 
 /// What a walk gathers on its way.
@@ -70,6 +82,8 @@ struct Course {
     /// Set when the flow exists: its claims, and no other is made.
     held: Option<Claims>,
     passages: Passages,
+    tracking: Tracking,
+    rejected: Option<Passage>,
 }
 
 /// Where a packet stands.
@@ -96,7 +110,7 @@ impl Engine {
         first: First,
         prior: Option<Prior>,
         held: Option<Claims>,
-    ) -> Result<Outcome, Refusal> {
+    ) -> Result<Outcome, Stopped> {
         let snapshot = self.snapshot.clone();
         let mut walk = Walk {
             now,
@@ -109,17 +123,22 @@ impl Engine {
         };
         let mut course = Course { held, ..Course::default() };
         let result = self.walk_places(role, &mut walk, &mut course);
-        let Course { claims, passages, .. } = course;
+        let Course { claims, passages, rejected, mut tracking, .. } = course;
+        let (tuple, mut timeouts) = (walk.tuple, walk.timeouts);
         match result {
             Ok((port, hop)) => {
-                let (tuple, timeouts) = (walk.tuple, walk.timeouts);
-                Ok(Outcome { tuple, port, hop, claims, passages, timeouts })
+                if claims != Claims::NONE {
+                    tracking = Tracking::BOTH;
+                } else if let Some(first) = passages.iter().next() {
+                    timeouts = snapshot.eni(first.eni).timeouts;
+                }
+                Ok(Outcome { tuple, port, hop, claims, passages, timeouts, tracking })
             }
-            Err(refusal) => {
+            Err(why) => {
                 if held.is_none() {
                     self.release(now, claims, FlowEnd::Refused);
                 }
-                Err(refusal)
+                Err(Stopped { why, rejected })
             }
         }
     }
@@ -143,7 +162,7 @@ impl Engine {
         walk: &mut Walk<'_>,
         course: &mut Course,
     ) -> Result<(PortId, NextHop), Refusal> {
-        if let Some(sender) = self.sender(role, walk) {
+        if let Some(sender) = sender(role, walk) {
             pass(walk, sender, TrafficDirection::Egress, course)?;
         }
         let mut place = match role {
@@ -166,24 +185,18 @@ impl Engine {
                     let passed = self.enter(walk, eni, course)?;
                     Place::Subnet(passed.next)
                 }
-                Place::Leaving(uplink, vpc) => self.leave(walk, uplink, vpc)?,
-                Place::Arriving => arrive(walk)?,
+                Place::Leaving(uplink, vpc) => {
+                    course.passages.through_internet_gateway();
+                    self.leave(walk, uplink, vpc)?
+                }
+                Place::Arriving => {
+                    course.passages.through_internet_gateway();
+                    arrive(walk)?
+                }
                 Place::Out(port, hop) => return Ok((port, hop)),
             };
         }
         Err(Refusal::Drop(Drop::TooManyFunctions))
-    }
-
-    /// The instance's interface that a packet comes from, if it is declared.
-    fn sender(&self, role: Role, walk: &Walk<'_>) -> Option<EniIx> {
-        match role {
-            Role::Resource(PortRole::Eni(eni)) => Some(eni),
-            Role::Resource(PortRole::Segment(subnet)) => {
-                let vpc = walk.snapshot.subnet(subnet).vpc;
-                walk.snapshot.eni_at(vpc, walk.tuple.src.ip())
-            }
-            _ => None,
-        }
     }
 
     fn enter(
@@ -255,9 +268,13 @@ impl Engine {
         let dst = walk.tuple.dst.ip();
         // A route may lead to an ENI that is not the destination, an appliance's: then its own
         // address is the next hop.
+        if eni.source_dest_check && !eni.has_address(dst) {
+            return Err(Refusal::Drop(Drop::DestinationCheck));
+        }
         let ip = eni.address_towards(dst).ok_or(Refusal::Drop(Drop::NoDestination))?;
         let hop = eni.mac.map_or(NextHop::Ip(ip), NextHop::Mac);
         let segment = walk.snapshot.subnet(eni.subnet).port.as_deref();
+        let segment = segment.filter(|_| eni.is_on_segment());
         self.out_by(eni.port.as_deref().or(segment), hop)
     }
 
@@ -275,7 +292,7 @@ impl Engine {
             }
         }
         let dst = walk.tuple.dst.ip();
-        if snapshot.public_address(dst).is_some() {
+        if is_inside(snapshot, dst) {
             return Ok(Place::Arriving);
         }
         let uplink = snapshot.uplink(uplink);
@@ -289,7 +306,7 @@ impl Engine {
         now: Time,
         eni: EniIx,
         tuple: Tuple,
-    ) -> Option<(PortId, NextHop)> {
+    ) -> Result<(PortId, NextHop), Stopped> {
         let snapshot = self.snapshot.clone();
         let mut walk = Walk {
             now,
@@ -300,21 +317,35 @@ impl Engine {
             prior: None,
             timeouts: Timeouts::default(),
         };
-        let mut place = Place::Subnet(snapshot.eni(eni).subnet);
+        let mut course = Course::default();
+        let way = self.walk_alone(&mut walk, eni, &mut course);
+        way.map_err(|why| Stopped { why, rejected: course.rejected })
+    }
+
+    /// The same walk for a packet that no flow translates: another function, or another address, is
+    /// no way for it.
+    fn walk_alone(
+        &self,
+        walk: &mut Walk<'_>,
+        eni: EniIx,
+        course: &mut Course,
+    ) -> Result<(PortId, NextHop), Refusal> {
+        let tuple = walk.tuple;
+        pass(walk, eni, TrafficDirection::Egress, course)?;
+        let mut place = Place::Subnet(walk.snapshot.eni(eni).subnet);
         for _ in 0..MAX_PLACES {
             place = match place {
-                Place::Subnet(subnet) => self.route(&walk, subnet).ok()?,
-                Place::Eni(eni) if snapshot.eni(eni).owner == Owner::Instance => {
-                    self.deliver(&walk, eni).ok()?
+                Place::Subnet(subnet) => self.route(walk, subnet)?,
+                Place::Eni(eni) if walk.snapshot.eni(eni).owner == Owner::Instance => {
+                    pass(walk, eni, TrafficDirection::Ingress, course)?;
+                    self.deliver(walk, eni)?
                 }
-                Place::Leaving(uplink, vpc) => self.leave(&mut walk, uplink, vpc).ok()?,
-                Place::Out(port, hop) if walk.tuple == tuple => return Some((port, hop)),
-                // To another function, or only under another address: not a way for a packet that
-                // no flow translates.
-                Place::Eni(_) | Place::Arriving | Place::Out(..) => return None,
+                Place::Leaving(uplink, vpc) => self.leave(walk, uplink, vpc)?,
+                Place::Out(port, hop) if walk.tuple == tuple => return Ok((port, hop)),
+                Place::Eni(_) | Place::Arriving | Place::Out(..) => break,
             };
         }
-        None
+        Err(Refusal::Drop(Drop::NoRoute))
     }
 
     fn out_by(&self, port: Option<&str>, hop: NextHop) -> Result<Place, Refusal> {
@@ -336,25 +367,63 @@ fn stays_on_its_link(ip: IpAddr) -> bool {
     }
 }
 
-/// A packet passes an interface.
+/// The instance's interface that a packet comes from, if it is declared.
+fn sender(role: Role, walk: &Walk<'_>) -> Option<EniIx> {
+    match role {
+        Role::Resource(PortRole::Eni(eni)) => Some(eni),
+        Role::Resource(PortRole::Segment(subnet)) => {
+            let vpc = walk.snapshot.subnet(subnet).vpc;
+            walk.snapshot.eni_at(vpc, walk.tuple.src.ip())
+        }
+        _ => None,
+    }
+}
+
+/// A packet passes an interface, if the groups there let it. They are not asked again about a flow
+/// that is tracked there.
 fn pass(
     walk: &Walk<'_>,
     eni: EniIx,
     direction: TrafficDirection,
     course: &mut Course,
 ) -> Result<(), Refusal> {
-    course.passages.push(Passage { eni, direction, tuple: walk.tuple });
+    let passage = Passage { eni, direction, tuple: walk.tuple };
+    course.passages.push(passage);
+    let before = walk.prior.map(|prior| prior.tracking).unwrap_or_default();
+    let (tracked, was_tracked) = match direction {
+        TrafficDirection::Egress => (&mut course.tracking.source, before.source),
+        TrafficDirection::Ingress => (&mut course.tracking.destination, before.destination),
+    };
+    *tracked = was_tracked
+        || match walk.snapshot.admits(eni, direction, &walk.tuple) {
+            Admission::Tracked => true,
+            Admission::Untracked => false,
+            Admission::Refused => {
+                course.rejected = Some(passage);
+                return Err(Refusal::Drop(Drop::SecurityGroup));
+            }
+        };
     Ok(())
 }
 
 /// In by an internet gateway: only public addresses are reached from outside.
 fn arrive(walk: &mut Walk<'_>) -> Result<Place, Refusal> {
-    let Some((eni, private)) = walk.snapshot.public_address(walk.tuple.dst.ip()) else {
+    let snapshot = walk.snapshot;
+    let dst = walk.tuple.dst.ip();
+    if let Some((eni, private)) = snapshot.public_address(dst) {
+        // A function's addresses are public ones to it; an instance only knows its private one.
+        if snapshot.eni(eni).owner == Owner::Instance {
+            walk.tuple = walk.tuple.with_dst_ip(private);
+        }
+        return Ok(Place::Eni(eni));
+    }
+    let Some(eni) = public_interface(snapshot, dst) else {
         return Err(Refusal::Drop(Drop::Unsolicited));
     };
-    // A function's addresses are public ones to it; an instance only knows its private one.
-    if walk.snapshot.eni(eni).owner == Owner::Instance {
-        walk.tuple = walk.tuple.with_dst_ip(private);
+    // Nobody has asked for it to be reached, as for an Elastic IP address. So its answers must have
+    // a way out by the internet gateway as well: a private subnet stays private.
+    match snapshot.route(snapshot.eni(eni).subnet, walk.tuple.src.ip()) {
+        Some(RouteTarget::InternetGateway(_)) => Ok(Place::Eni(eni)),
+        _ => Err(Refusal::Drop(Drop::NoRoute)),
     }
-    Ok(Place::Eni(eni))
 }

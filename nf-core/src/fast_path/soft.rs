@@ -175,6 +175,9 @@ impl SoftFastPath {
         if is_before(entry.generation, self.fence) {
             return Decision::Punt(Punt::Stale);
         }
+        if entry.src_mac.is_some_and(|mac| frame.get(6..12) != Some(mac.as_bytes())) {
+            return Decision::Punt(Punt::SourceMac);
+        }
         if reopens(parsed.tcp_flags, entry.usage.tcp_flags) {
             return Decision::Punt(Punt::Reopen);
         }

@@ -9,6 +9,8 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use super::Direction;
+use crate::flow::Tracking;
 use crate::id::{AdjacencyId, FlowId, Generation, PortId};
 use crate::packet::MacAddr;
 use crate::tuple::{FlowKey, Protocol, Tuple};
@@ -54,6 +56,12 @@ impl fmt::Display for Class {
 pub struct Template {
     /// The MAC address that their first packets come with.
     pub src_mac: MacAddr,
+    /// Whether all others have to come from it as well: [`crate::fast_path::Entry::src_mac`].
+    pub holds_src_mac: bool,
+    /// The same of their answers.
+    pub back_mac: Option<MacAddr>,
+    /// Which of their ends are tracked.
+    pub tracking: Tracking,
     /// The address that they leave with. Their destination stays as it is.
     pub external_ip: Ipv4Addr,
     /// The port that their answers come in by.
@@ -66,6 +74,17 @@ pub struct Template {
     pub generation: Generation,
     /// Where their ports and numbers come from.
     pub stock: StockId,
+}
+
+impl Template {
+    /// The MAC address that packets of one direction have to come from, once the flow is made.
+    #[must_use]
+    pub fn held_mac(&self, direction: Direction) -> Option<MacAddr> {
+        match direction {
+            Direction::Forward => self.holds_src_mac.then_some(self.src_mac),
+            Direction::Reverse => self.back_mac,
+        }
+    }
 }
 
 /// A place for lots; several templates may share it.

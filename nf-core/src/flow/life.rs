@@ -29,8 +29,10 @@ pub struct Timeouts {
     /// TCP after a RST. Not zero, since the RST may have been out of window and ignored: a flow
     /// that goes on is kept as long as it does.
     pub tcp_reset: Duration,
-    /// UDP.
+    /// UDP that has not been answered more than once.
     pub udp: Duration,
+    /// UDP that has: see [`Phase::Stream`].
+    pub udp_stream: Duration,
     /// ICMP and ICMPv6 echo. RFC 5508 REQ-1: "MUST NOT expire in less than 60 seconds".
     pub icmp: Duration,
 }
@@ -44,6 +46,7 @@ impl Default for Timeouts {
             tcp_time_wait: Duration::from_secs(30),
             tcp_reset: Duration::from_secs(10),
             udp: Duration::from_mins(2),
+            udp_stream: Duration::from_mins(2),
             icmp: Duration::from_mins(1),
         }
     }
@@ -64,6 +67,9 @@ pub enum Phase {
     Reset,
     /// UDP or echo, which have no state of their own.
     Datagrams,
+    /// UDP that goes on. EC2's `UdpStreamTimeout` is for "UDP flows classified as streams which have
+    /// seen more than one request-response transaction".
+    Stream,
 }
 
 impl Phase {
@@ -71,7 +77,9 @@ impl Phase {
     #[must_use]
     pub fn of(protocol: Protocol, forward: &Usage, reverse: &Usage) -> Self {
         if protocol != Protocol::Tcp {
-            return Self::Datagrams;
+            let is_answered_again = forward.packets > 1 && reverse.packets > 1;
+            let goes_on = protocol == Protocol::Udp && is_answered_again;
+            return if goes_on { Self::Stream } else { Self::Datagrams };
         }
         let (there, back) = (forward.tcp_flags, reverse.tcp_flags);
         if (there | back) & RST != 0 {
@@ -101,16 +109,21 @@ impl Phase {
             Self::Reset => timeouts.tcp_reset,
             Self::Datagrams if protocol == Protocol::Udp => timeouts.udp,
             Self::Datagrams => timeouts.icmp,
+            Self::Stream => timeouts.udp_stream,
         }
     }
 
-    /// How soon after a packet a flow of this phase is to be looked at. An opening one goes on to
-    /// a phase with an idle time of its own, and nobody tells: the acknowledgement that completes
-    /// the handshake carries no flag.
+    /// How soon after a packet a flow of this phase is to be looked at. Some go on to a phase with
+    /// an idle time of its own, and nobody tells: the acknowledgement that completes TCP's handshake
+    /// carries no flag, and UDP has none.
     #[must_use]
     pub fn look_after(self, protocol: Protocol, timeouts: &Timeouts) -> Duration {
         let timeout = self.timeout(protocol, timeouts);
-        if self == Self::Opening { timeout.min(timeouts.tcp_established) } else { timeout }
+        match self {
+            Self::Opening => timeout.min(timeouts.tcp_established),
+            Self::Datagrams if protocol == Protocol::Udp => timeout.min(timeouts.udp_stream),
+            _ => timeout,
+        }
     }
 
     /// The lower-case name, as listings and metrics write it.
@@ -123,6 +136,7 @@ impl Phase {
             Self::TimeWait => "time_wait",
             Self::Reset => "reset",
             Self::Datagrams => "datagrams",
+            Self::Stream => "stream",
         }
     }
 
@@ -153,6 +167,17 @@ mod tests {
         assert_eq!(phase(usage(3, SYN | FIN), usage(2, SYN | FIN)), Phase::TimeWait);
         assert_eq!(phase(usage(3, SYN | FIN), usage(2, SYN | RST)), Phase::Reset);
         assert_eq!(phase(usage(9, 0), usage(9, 0)), Phase::Established, "taken up midway");
+    }
+
+    #[test]
+    fn udp_is_a_stream_once_it_is_answered_again() {
+        let phase = |protocol, there, back| Phase::of(protocol, &usage(there, 0), &usage(back, 0));
+        for (there, back) in [(1, 0), (9, 0), (1, 1), (2, 1), (9, 1), (1, 9)] {
+            let what = phase(Protocol::Udp, there, back);
+            assert_eq!(what, Phase::Datagrams, "{there} there, {back} back");
+        }
+        assert_eq!(phase(Protocol::Udp, 2, 2), Phase::Stream);
+        assert_eq!(phase(Protocol::Icmp, 9, 9), Phase::Datagrams);
     }
 
     #[test]

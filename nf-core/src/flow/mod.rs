@@ -5,7 +5,9 @@ pub mod key;
 pub mod life;
 mod record;
 pub mod table;
+mod tracking;
 pub mod wheel;
 
 pub use life::{Phase, Timeouts};
 pub use table::{Capacity, Claims, Flow, FlowTable, InsertError};
+pub use tracking::Tracking;

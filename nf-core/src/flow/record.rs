@@ -7,6 +7,7 @@ use slab::Slab;
 
 use super::key::{Key4, PackedKey};
 use super::table::{Claims, Flow};
+use super::tracking::Tracking;
 use crate::fast_path::Direction;
 use crate::id::{AdjacencyId, Generation};
 use crate::time::Time;
@@ -29,8 +30,9 @@ pub(super) struct Record {
     /// The place of its idle times among those that are known.
     pub(super) timeouts: u16,
     /// SYN, FIN and RST that user space has been told of, or-ed: the forward direction's in the low
-    /// half, the reverse one's in the high half.
-    tcp_flags: u8,
+    /// half, the reverse one's in the high half. The highest bit of each half, which none of these
+    /// three has, says whether the source's end and the destination's are tracked.
+    flags: u8,
 }
 
 /// Beside the keys, not around them: an enum's tag would cost four bytes, and the cache line.
@@ -45,6 +47,13 @@ const _: () = assert!(size_of::<Record>() == 64, "a million flows feel every byt
 
 const SINCE_SHIFT: u32 = 26;
 
+/// FIN, SYN and RST of one direction in [`Record::flags`].
+const TCP_FLAGS: u8 = 0x07;
+/// The source's end is tracked.
+const SOURCE_TRACKED: u8 = 0x08;
+/// The destination's is.
+const DESTINATION_TRACKED: u8 = 0x80;
+
 impl Record {
     pub(super) const VACANT: Self = Self {
         keys: [Key4::of_place(0); 2],
@@ -54,7 +63,7 @@ impl Record {
         claims: Claims::NONE,
         since: 0,
         timeouts: 0,
-        tcp_flags: 0,
+        flags: 0,
     };
 
     /// Of a flow whose keys are these, by direction.
@@ -81,6 +90,7 @@ impl Record {
             ..Self::VACANT
         };
         record.set_out(flow.forward_out, flow.reverse_out);
+        record.set_tracking(flow.tracking);
         record
     }
 
@@ -133,9 +143,27 @@ impl Record {
         Time::from_nanos((self.since as u64) << SINCE_SHIFT)
     }
 
+    /// Which of its ends are tracked.
+    pub(super) const fn tracking(&self) -> Tracking {
+        Tracking {
+            source: self.flags & SOURCE_TRACKED != 0,
+            destination: self.flags & DESTINATION_TRACKED != 0,
+        }
+    }
+
+    pub(super) const fn set_tracking(&mut self, tracking: Tracking) {
+        self.flags &= !(SOURCE_TRACKED | DESTINATION_TRACKED);
+        if tracking.source {
+            self.flags |= SOURCE_TRACKED;
+        }
+        if tracking.destination {
+            self.flags |= DESTINATION_TRACKED;
+        }
+    }
+
     /// Adds TCP flags that went one way, and returns all of them, by direction.
     pub(super) const fn note_tcp_flags(&mut self, direction: Direction, flags: u8) -> [u8; 2] {
-        self.tcp_flags |= (flags & 0xf) << (4 * direction as u8);
-        [self.tcp_flags & 0xf, self.tcp_flags >> 4]
+        self.flags |= (flags & TCP_FLAGS) << (4 * direction as u8);
+        [self.flags & TCP_FLAGS, self.flags >> 4 & TCP_FLAGS]
     }
 }

@@ -9,6 +9,7 @@ use super::index::{Index, Whereabouts};
 use super::key::PackedKey;
 use super::life::Timeouts;
 use super::record::{Record, WideKeys};
+use super::tracking::Tracking;
 use crate::fast_path::Direction;
 use crate::id::{AdjacencyId, FlowId, Generation, PortId};
 use crate::pipeline::{Claim, FunctionIx};
@@ -73,6 +74,8 @@ pub struct Flow {
     pub claims: Claims,
     /// Its idle times.
     pub timeouts: Timeouts,
+    /// Which of its ends outlive the rules that let it in.
+    pub tracking: Tracking,
     /// The snapshot under which it was last found right.
     pub generation: Generation,
     /// When it began, or was taken over from an earlier process; the table keeps it to within 67
@@ -297,17 +300,13 @@ impl FlowTable {
         self.unpack(self.records.get(id.0 as usize)?)
     }
 
-    /// Notes that a flow was found right under `generation`, with these ways out.
-    pub fn revalidated(
-        &mut self,
-        id: FlowId,
-        generation: Generation,
-        forward_out: AdjacencyId,
-        reverse_out: AdjacencyId,
-    ) {
+    /// Notes that a flow was found right under a newer snapshot. Its ways out and what is tracked of
+    /// it may be others by now; its keys, claims and idle times are not.
+    pub fn revalidated(&mut self, id: FlowId, today: &Flow) {
         if let Some(record) = self.occupied(id) {
-            record.generation = generation;
-            record.set_out(forward_out, reverse_out);
+            record.generation = today.generation;
+            record.set_out(today.forward_out, today.reverse_out);
+            record.set_tracking(today.tracking);
         }
     }
 
@@ -348,10 +347,10 @@ impl FlowTable {
         self.numbered().filter_map(|(id, record)| Some((id, self.unpack(record)?)))
     }
 
-    /// The numbers of the flows with one end at `port`.
-    pub fn on_port(&self, port: PortId) -> impl Iterator<Item = FlowId> {
+    /// The numbers of the flows with one end at a port that is meant.
+    pub fn on_ports(&self, is_meant: impl Fn(PortId) -> bool) -> impl Iterator<Item = FlowId> {
         self.numbered().filter_map(move |(id, record)| {
-            let on = |direction| Some(record.key(direction, &self.wide)?.port() == port);
+            let on = |direction| Some(is_meant(record.key(direction, &self.wide)?.port()));
             (on(Direction::Forward)? || on(Direction::Reverse)?).then_some(id)
         })
     }
@@ -382,6 +381,7 @@ impl FlowTable {
             reverse_out: record.out(Direction::Reverse),
             claims: record.claims,
             timeouts: self.timeouts[usize::from(record.timeouts)],
+            tracking: record.tracking(),
             generation: record.generation,
             since: record.since(),
         })

@@ -198,7 +198,7 @@ mod tests {
         let pool = AddressPool { pooling: Pooling::InOrder, ..pool(&addresses) };
         let mut leases = leases(4);
         let now = Time::default();
-        let mut acquire = |leases: &mut _, number| {
+        let acquire = |leases: &mut _, number| {
             pool.acquire(leases, now, client(number), Protocol::Tcp, destination(1))
         };
         let mut held: Vec<_> = (0..12).map(|n| acquire(&mut leases, n).unwrap()).collect();

@@ -1,6 +1,7 @@
 //! Whose realm a flow is of, which port it gets, and what is given back.
 
 use super::*;
+use crate::flow::Tracking;
 use crate::id::Generation;
 use crate::pipeline::Prior;
 use crate::tuple::Protocol;
@@ -82,7 +83,7 @@ impl Fixture {
             tuple,
             tcp_flags: 2,
             tcp_sequence: 0,
-            prior: prior.map(|src| Prior { outcome: outcome(src) }),
+            prior: prior.map(|src| Prior { outcome: outcome(src), tracking: Tracking::BOTH }),
             timeouts: Timeouts::default(),
         };
         let claim = self.translator.translate(&mut walk, &realm, held)?;

@@ -234,6 +234,9 @@ ids! {
     /// `pl-…`
     PrefixListId, "prefix list", "pl-",
         Codes::of("InvalidPrefixListId.NotFound", "InvalidPrefixListId.Malformed");
+    /// `fl-…`
+    FlowLogId, "flow log", "fl-",
+        Codes::of("InvalidFlowLogId.NotFound", "InvalidFlowLogId.Malformed");
     /// `ipv4pool-ec2-…`
     PublicIpv4PoolId, "public IPv4 pool", "ipv4pool-ec2-",
         Codes::of("InvalidPublicIpv4PoolID.NotFound", "InvalidPublicIpv4PoolID.Malformed");

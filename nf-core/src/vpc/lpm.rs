@@ -1,9 +1,10 @@
-//! Longest-prefix match over both address families, for tables of a few to a few thousand
-//! networks: route tables, the subnets of a VPC.
+//! Networks around an address, over both address families, for tables of a few to a few thousand:
+//! route tables, the subnets of a VPC, the rules of a security group.
 //!
-//! Networks are grouped by prefix length, longest first; each group is a sorted array. A look-up
-//! is one binary search a length that is in use, which for a real route table is three or four,
-//! and it allocates nothing.
+//! Two networks are one inside the other or have no address in common. Sorted by their first
+//! addresses, the last one that begins before an address is therefore inside every network around
+//! that address, unless it is one of them itself. A look-up is one binary search and then the way
+//! outwards, which is short because hardly anybody nests networks deeply. It allocates nothing.
 
 use std::net::IpAddr;
 
@@ -12,20 +13,32 @@ use ipnet::IpNet;
 /// A table from networks to values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lpm<T> {
-    v4: Vec<Group<T>>,
-    v6: Vec<Group<T>>,
+    v4: Box<[Node<T>]>,
+    v6: Box<[Node<T>]>,
 }
 
-/// The networks of one prefix length, sorted by address.
+/// A network. Nodes are sorted by address, the shorter prefix first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Group<T> {
+struct Node<T> {
+    network: u128,
     length: u8,
-    networks: Vec<(u128, T)>,
+    /// The place of the smallest network around it, or [`NOWHERE`].
+    outer: u32,
+    value: T,
+}
+
+/// The place of no node.
+const NOWHERE: u32 = u32::MAX;
+
+impl<T> Node<T> {
+    const fn contains(&self, bits: u128) -> bool {
+        bits & mask(self.length) == self.network
+    }
 }
 
 impl<T> Default for Lpm<T> {
     fn default() -> Self {
-        Self { v4: Vec::new(), v6: Vec::new() }
+        Self { v4: Box::default(), v6: Box::default() }
     }
 }
 
@@ -33,42 +46,47 @@ impl<T> Lpm<T> {
     /// The value of the longest network that contains `address`.
     #[must_use]
     pub fn get(&self, address: IpAddr) -> Option<&T> {
-        let bits = left_aligned(address);
-        self.family(address).iter().find_map(|group| {
-            let network = bits & mask(group.length);
-            let found = group.networks.binary_search_by_key(&network, |(network, _)| *network);
-            found.ok().map(|at| &group.networks[at].1)
-        })
+        self.matching(address).next()
     }
 
-    fn family(&self, address: IpAddr) -> &[Group<T>] {
-        if address.is_ipv4() { &self.v4 } else { &self.v6 }
+    /// The values of all networks that contain `address`, the longest first.
+    pub fn matching(&self, address: IpAddr) -> impl Iterator<Item = &T> {
+        let nodes = if address.is_ipv4() { &*self.v4 } else { &*self.v6 };
+        let bits = left_aligned(address);
+        let begun = nodes.partition_point(|node| node.network <= bits);
+        let outwards =
+            std::iter::successors(nodes[..begun].last(), |node| nodes.get(node.outer as usize));
+        outwards.skip_while(move |node| !node.contains(bits)).map(|node| &node.value)
     }
 }
 
 impl<T> FromIterator<(IpNet, T)> for Lpm<T> {
     /// Of two values for one network the first stays. Host bits are ignored.
     fn from_iter<I: IntoIterator<Item = (IpNet, T)>>(networks: I) -> Self {
-        let mut table = Self::default();
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for (network, value) in networks {
-            let groups = if network.addr().is_ipv4() { &mut table.v4 } else { &mut table.v6 };
             let length = network.prefix_len();
-            let at = match groups.binary_search_by(|group| length.cmp(&group.length)) {
-                Ok(at) => at,
-                Err(at) => {
-                    groups.insert(at, Group { length, networks: Vec::new() });
-                    at
-                }
-            };
             let bits = left_aligned(network.addr()) & mask(length);
-            groups[at].networks.push((bits, value));
+            let nodes = if network.addr().is_ipv4() { &mut v4 } else { &mut v6 };
+            nodes.push(Node { network: bits, length, outer: NOWHERE, value });
         }
-        for group in table.v4.iter_mut().chain(&mut table.v6) {
-            group.networks.sort_by_key(|(network, _)| *network);
-            group.networks.dedup_by_key(|(network, _)| *network);
-        }
-        table
+        Self { v4: nested(v4), v6: nested(v6) }
     }
+}
+
+/// Sorts nodes and tells each what is around it.
+fn nested<T>(mut nodes: Vec<Node<T>>) -> Box<[Node<T>]> {
+    nodes.sort_by_key(|node| (node.network, node.length));
+    nodes.dedup_by_key(|node| (node.network, node.length));
+    // The networks around the current one, the smallest last.
+    let mut open: Vec<usize> = Vec::new();
+    for place in 0..nodes.len() {
+        let network = nodes[place].network;
+        while open.pop_if(|outer| !nodes[*outer].contains(network)).is_some() {}
+        nodes[place].outer = open.last().map_or(NOWHERE, |&outer| outer as u32);
+        open.push(place);
+    }
+    nodes.into()
 }
 
 /// The address with its first bit in the most significant place, so that one mask fits both
@@ -87,6 +105,8 @@ const fn mask(length: u8) -> u128 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -117,6 +137,20 @@ mod tests {
     #[test]
     fn of_two_values_for_one_network_the_first_stays() {
         assert_eq!(get(&table(&["10.0.0.0/8", "10.0.0.0/8"]), "10.0.0.1"), Some(0));
+    }
+
+    #[test]
+    fn every_network_around_an_address_is_found_the_longest_first() {
+        let table =
+            table(&["10.1.0.0/16", "10.0.0.0/8", "0.0.0.0/0", "10.1.2.0/24", "10.1.3.0/24"]);
+        let around = |address: &str| -> Vec<usize> {
+            table.matching(address.parse().expect(address)).copied().collect()
+        };
+        assert_eq!(around("10.1.2.9"), [3, 0, 1, 2]);
+        assert_eq!(around("10.1.9.9"), [0, 1, 2]);
+        assert_eq!(around("10.9.9.9"), [1, 2]);
+        assert_eq!(around("9.9.9.9"), [2]);
+        assert_eq!(around("::1"), [0_usize; 0]);
     }
 
     /// Addresses from a small part of each family, so that networks overlap often.
@@ -152,6 +186,10 @@ mod tests {
                     .max_by_key(|(i, network)| (network.prefix_len(), std::cmp::Reverse(*i)))
                     .map(|(i, _)| i);
                 prop_assert_eq!(table.get(address).copied(), scanned);
+                let around = networks.iter().filter(|network| network.contains(&address));
+                let lengths: BTreeSet<u8> = around.map(IpNet::prefix_len).collect();
+                let found = table.matching(address).map(|&i| networks[i].prefix_len());
+                prop_assert_eq!(found.collect::<Vec<_>>(), lengths.into_iter().rev().collect::<Vec<_>>());
             }
         }
     }

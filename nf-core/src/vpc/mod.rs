@@ -20,15 +20,21 @@ mod model;
 mod path;
 mod snapshot;
 
-pub use document::{ConnectivityType, Document, InstanceState, Scheme};
-pub use invalid::{Invalid, InvalidAttachment, InvalidKind, InvalidPrefix};
+pub use document::{
+    Compression, ConnectivityType, Document, FlowLogResource, InstanceState, Scheme, TrafficType,
+};
+pub use invalid::{
+    Invalid, InvalidAttachment, InvalidFlowLog, InvalidKind, InvalidPrefix, InvalidPrefixList,
+    InvalidSecurityGroup,
+};
 pub use lpm::Lpm;
 pub use model::{
-    Admission, Attachment, Bridge, BridgeIx, Eni, EniIx, HealthCheck, Instance, InstanceIx,
-    InterfaceType, Listener, LoadBalancer, LoadBalancerIx, LoadBalancerNode, NatAddress,
-    NatGateway, NatGatewayIx, Owner, PortRole, PublicAddress, Route, RouteTable, RouteTableIx,
-    RouteTarget, SecurityGroup, SecurityGroupIx, Subnet, SubnetIx, Target, TargetGroup,
-    TargetGroupIx, TrafficDirection, Translation, Uplink, UplinkIx, Vpc, VpcIx,
+    Admission, AggregationInterval, Attachment, Bridge, BridgeIx, Eni, EniIx, FlowLog, FlowLogIx,
+    HealthCheck, Instance, InstanceIx, InterfaceType, Listener, LoadBalancer, LoadBalancerIx,
+    LoadBalancerNode, NatAddress, NatGateway, NatGatewayIx, Owner, PortRole, PublicAddress, Route,
+    RouteTable, RouteTableIx, RouteTarget, SecurityGroup, SecurityGroupIx, Subnet, SubnetIx,
+    Target, TargetGroup, TargetGroupIx, TrafficDirection, Translation, Uplink, UplinkIx, Vpc,
+    VpcIx,
 };
 pub use path::{Path, Segment};
 pub use snapshot::Snapshot;

@@ -6,17 +6,19 @@ use std::net::{IpAddr, Ipv6Addr};
 use ipnet::IpNet;
 
 use super::build;
-use super::document::{Document, Scheme};
+use super::document::{Document, FlowLogResource, Scheme};
 use super::hash::Map;
 use super::id::BridgeId;
 use super::invalid::Invalid;
 use super::lpm::Lpm;
 use super::model::{
-    Bridge, BridgeIx, Eni, EniIx, Instance, InstanceIx, LoadBalancer, LoadBalancerIx, NatGateway,
-    NatGatewayIx, PortRole, RouteTable, RouteTarget, SecurityGroup, SecurityGroupIx, Subnet,
-    SubnetIx, TargetGroup, TargetGroupIx, Uplink, UplinkIx, Vpc, VpcIx, is_global_unicast,
+    Admission, Bridge, BridgeIx, Eni, EniIx, FlowLog, FlowLogIx, Instance, InstanceIx,
+    LoadBalancer, LoadBalancerIx, NatGateway, NatGatewayIx, Owner, PortRole, Request, RouteTable,
+    RouteTarget, SecurityGroup, SecurityGroupIx, Subnet, SubnetIx, TargetGroup, TargetGroupIx,
+    TrafficDirection, Uplink, UplinkIx, Vpc, VpcIx, is_global_unicast,
 };
 use crate::id::Generation;
+use crate::tuple::Tuple;
 
 /// A validated desired state.
 ///
@@ -48,6 +50,7 @@ pub(super) struct Resources {
     pub(super) load_balancers: Vec<LoadBalancer>,
     pub(super) target_groups: Vec<TargetGroup>,
     pub(super) bridges: Vec<Bridge>,
+    pub(super) flow_logs: Vec<FlowLog>,
     pub(super) ports: BTreeMap<Box<str>, PortRole>,
     pub(super) warnings: Vec<Invalid>,
 }
@@ -63,6 +66,8 @@ struct Lookups {
     public: Map<IpAddr, (EniIx, IpAddr)>,
     public_blocks: Lpm<VpcIx>,
     bridges: Map<BridgeId, BridgeIx>,
+    /// By interface; empty if there is no flow log.
+    flow_logs: Vec<Box<[FlowLogIx]>>,
 }
 
 impl Snapshot {
@@ -139,6 +144,43 @@ impl Snapshot {
         self.lookups.public.get(&public).copied()
     }
 
+    /// What the groups of an interface say to a first packet that passes it with these addresses.
+    /// An interface without groups, such as a NAT gateway's, lets everything pass.
+    ///
+    /// EC2 does not track TCP and UDP that a rule for everybody allows if another lets everything
+    /// back: "If a security group rule permits TCP or UDP flows for all traffic (`0.0.0.0/0` or
+    /// `::/0`) and there is a corresponding rule in the other direction that permits all response
+    /// traffic (`0.0.0.0/0` or `::/0`) for any port (0-65535), then that flow of traffic is not
+    /// tracked" ("Amazon EC2 security group connection tracking"). That a narrower rule allows it
+    /// as well changes nothing.
+    #[must_use]
+    pub fn admits(&self, eni: EniIx, direction: TrafficDirection, tuple: &Tuple) -> Admission {
+        let eni = self.eni(eni);
+        if eni.groups.is_empty() {
+            return Admission::Tracked;
+        }
+        let request = Request::of(direction, tuple);
+        let rules = |direction| {
+            let groups = eni.groups.iter().map(|&ix| self.security_group(ix));
+            groups.map(move |group| group.rules(direction))
+        };
+        if rules(direction).any(|rules| rules.allow_anyone(&request)) {
+            let Request { protocol, remote, .. } = request;
+            let mut back = rules(direction.reversed());
+            let untracked = !protocol.is_echo() && back.any(|it| it.are_open(protocol, remote));
+            return if untracked { Admission::Untracked } else { Admission::Tracked };
+        }
+        let allowed = rules(direction).any(|rules| rules.allow_network(&request)) || {
+            let mut rules = rules(direction).filter(|rules| rules.name_groups()).peekable();
+            let member = rules.peek().and_then(|_| self.eni_at(eni.vpc, request.remote));
+            member.is_some_and(|ix| {
+                let groups = &self.eni(ix).groups;
+                rules.any(|rules| rules.allow_member(&request, groups))
+            })
+        };
+        if allowed { Admission::Tracked } else { Admission::Refused }
+    }
+
     /// The VPC that a public IPv6 address (`2000::/3`) belongs to, if the VPC has an internet
     /// gateway. Such addresses are themselves inside and outside; no Elastic IP address stands in
     /// front of them.
@@ -154,7 +196,8 @@ impl Snapshot {
     }
 
     /// Every address that [`Self::public_address`] knows, with the uplink where the gateway answers
-    /// for it.
+    /// for it; and of VPCs whose uplink is the host's as well, the public IPv6 addresses of
+    /// instances' interfaces, but for those of prefixes.
     pub fn own_addresses(&self) -> impl Iterator<Item = (IpAddr, UplinkIx)> {
         let elastic = self
             .resources
@@ -162,13 +205,27 @@ impl Snapshot {
             .iter()
             .flat_map(|eni| eni.public_ips.iter().map(move |ip| (ip.public_ip, eni.vpc)));
         let nodes = self.resources.public_nodes().map(|(ix, ip)| (ip, self.eni(ix).vpc));
-        elastic.chain(nodes).filter_map(|(ip, vpc)| Some((ip, self.uplink_of(vpc)?)))
+        let own = elastic.chain(nodes).filter_map(|(ip, vpc)| Some((ip, self.uplink_of(vpc)?)));
+        own.chain(self.resources.enis.iter().flat_map(|eni| self.shared_ipv6(eni)))
+    }
+
+    fn shared_ipv6(&self, eni: &Eni) -> impl Iterator<Item = (IpAddr, UplinkIx)> {
+        let uplink = self.uplink_of(eni.vpc).filter(|ix| self.uplink(*ix).share_with_host);
+        let uplink = uplink.filter(|_| eni.owner == Owner::Instance);
+        let public = eni.ipv6_addresses.iter().filter(|ip| is_global_unicast(**ip));
+        public.filter_map(move |ip| Some((IpAddr::V6(*ip), uplink?)))
     }
 
     /// The Lambda bridge of that id.
     #[must_use]
     pub fn bridge_by_id(&self, id: &str) -> Option<BridgeIx> {
         self.lookups.bridges.get(id).copied()
+    }
+
+    /// The flow logs that record what an interface's traffic is.
+    #[must_use]
+    pub fn flow_logs_of(&self, eni: EniIx) -> &[FlowLogIx] {
+        self.lookups.flow_logs.get(eni.place()).map_or(&[], |logs| logs)
     }
 
     // === Resources by index ===
@@ -239,6 +296,12 @@ impl Snapshot {
         &self.resources.bridges[ix.place()]
     }
 
+    /// A flow log.
+    #[must_use]
+    pub fn flow_log(&self, ix: FlowLogIx) -> &FlowLog {
+        &self.resources.flow_logs[ix.place()]
+    }
+
     // === All resources of a kind ===
 
     /// Every VPC.
@@ -290,6 +353,11 @@ impl Snapshot {
     pub fn bridges(&self) -> impl Iterator<Item = (BridgeIx, &Bridge)> {
         indexed(&self.resources.bridges, BridgeIx::at)
     }
+
+    /// Every flow log.
+    pub fn flow_logs(&self) -> impl Iterator<Item = (FlowLogIx, &FlowLog)> {
+        indexed(&self.resources.flow_logs, FlowLogIx::at)
+    }
 }
 
 fn indexed<T, I>(all: &[T], index: fn(usize) -> I) -> impl Iterator<Item = (I, &T)> {
@@ -306,6 +374,29 @@ impl Resources {
             let public = addresses.filter(|ip| is_global_unicast(**ip));
             public.map(|ip| (node.eni, IpAddr::V6(*ip)))
         })
+    }
+}
+
+impl Resources {
+    /// The flow logs that each interface is in; nothing if there are none.
+    fn flow_logs_by_interface(&self) -> Vec<Box<[FlowLogIx]>> {
+        if self.flow_logs.is_empty() {
+            return Vec::new();
+        }
+        let mut places: Map<&FlowLogResource, Vec<FlowLogIx>> = Map::default();
+        for (ix, log) in indexed(&self.flow_logs, FlowLogIx::at) {
+            places.entry(&log.resource).or_default().push(ix);
+        }
+        let logs_of = |eni: &Eni| {
+            let (vpc, subnet) = (&self.vpcs[eni.vpc.place()], &self.subnets[eni.subnet.place()]);
+            let resources = [
+                FlowLogResource::Vpc(vpc.id.clone()),
+                FlowLogResource::Subnet(subnet.id.clone()),
+                FlowLogResource::NetworkInterface(eni.id.clone()),
+            ];
+            resources.iter().filter_map(|it| places.get(it)).flatten().copied().collect()
+        };
+        self.enis.iter().map(logs_of).collect()
     }
 }
 
@@ -340,6 +431,7 @@ impl Lookups {
             public,
             public_blocks: public_blocks.collect(),
             bridges: bridges.map(|(place, it)| (it.id.clone(), BridgeIx::at(place))).collect(),
+            flow_logs: resources.flow_logs_by_interface(),
         }
     }
 }

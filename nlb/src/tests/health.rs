@@ -43,6 +43,24 @@ fn a_probe_is_a_syn_from_the_node_and_a_passed_one_is_reset() {
 }
 
 #[test]
+fn a_target_whose_security_group_refuses_probes_is_unhealthy() {
+    let listens = document(THREE).replace(
+        "ingress = [\n        { ip_protocol = \"-1\", cidr_ipv4 = \"0.0.0.0/0\" }",
+        "ingress = [\n        { ip_protocol = \"-1\", cidr_ipv4 = \"203.0.113.0/24\" }",
+    );
+    assert_ne!(listens, document(THREE));
+    let mut b = Bench::healthy();
+    for frame in b.world.reload(&listens) {
+        panic!("{frame:?}");
+    }
+    let before = b.probes;
+    b.pass(30);
+    assert_eq!(b.probes, before, "none gets to a target");
+    assert_eq!(b.states("web"), ["unhealthy"; 3].map(str::to_owned));
+    assert!(b.world.dropped(Drop::SecurityGroup) >= 6);
+}
+
+#[test]
 fn probes_go_to_the_port_of_the_health_check() {
     let mut b = Bench::new(THREE);
     b.pass(1);

@@ -1,7 +1,8 @@
-//! A UDP and TCP echo server of our own, which tells each client the address it sees.
+//! A UDP and TCP echo server of our own, which tells each client the address it sees, or who
+//! answers.
 //!
-//! UDP: each datagram is answered with `address:port`, a line feed and the datagram. TCP: the
-//! first line is `address:port`, then everything comes back as sent.
+//! UDP: each datagram is answered with `address:port` or the server's name, a line feed and the
+//! datagram. TCP: the first line is the same, then everything comes back as sent.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -26,19 +27,39 @@ pub struct Echo {
     threads: Vec<JoinHandle<()>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     stop: AtomicBool,
+    /// What answers begin with, if that is not the client's address.
+    name: Option<String>,
     peers: Mutex<Vec<SocketAddr>>,
 }
 
 impl Echo {
-    /// Listens on `address` inside the namespace, for UDP and TCP.
+    /// Listens on `address` inside the namespace, for UDP and TCP, and tells clients the address it
+    /// sees.
     ///
     /// # Errors
     ///
     /// [`Error::Namespace`] if the address cannot be bound.
     pub fn start(namespace: &Namespace, address: SocketAddr) -> Result<Self, Error> {
+        Self::listen(namespace, address, None)
+    }
+
+    /// The same, but clients are told the server's name: for several with one address.
+    ///
+    /// # Errors
+    ///
+    /// As [`Echo::start`].
+    pub fn named(namespace: &Namespace, address: SocketAddr, name: &str) -> Result<Self, Error> {
+        Self::listen(namespace, address, Some(name.to_owned()))
+    }
+
+    fn listen(
+        namespace: &Namespace,
+        address: SocketAddr,
+        name: Option<String>,
+    ) -> Result<Self, Error> {
         let opened = namespace.enter(|| -> io::Result<_> {
             let udp = UdpSocket::bind(address)?;
             udp.set_read_timeout(Some(BEAT))?;
@@ -48,7 +69,7 @@ impl Echo {
         })?;
         let (udp, tcp) =
             opened.map_err(|source| namespace.failed(&format!("listen on {address}"), source))?;
-        let state = Arc::new(State::default());
+        let state = Arc::new(State { stop: AtomicBool::default(), name, peers: Mutex::default() });
         let threads = vec![
             thread::spawn({
                 let state = Arc::clone(&state);
@@ -88,13 +109,18 @@ impl State {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner).push(peer);
     }
 
+    /// The first line of what a client is answered.
+    fn greeting(&self, peer: SocketAddr) -> String {
+        self.name.as_ref().map_or_else(|| format!("{peer}\n"), |name| format!("{name}\n"))
+    }
+
     fn serve_datagrams(&self, socket: &UdpSocket) {
         let mut buffer = vec![0; 65536];
         while !self.stopping() {
             // A time-out, or the ICMP error that an earlier answer brought back.
             let Ok((length, peer)) = socket.recv_from(&mut buffer) else { continue };
             self.note(peer);
-            let mut answer = format!("{peer}\n").into_bytes();
+            let mut answer = self.greeting(peer).into_bytes();
             answer.extend_from_slice(&buffer[..length]);
             // The client may be gone, or the answer too long for a datagram: it sees the loss.
             let _ = socket.send_to(&answer, peer);
@@ -128,7 +154,7 @@ impl State {
         stream.set_nonblocking(false)?;
         stream.set_read_timeout(Some(BEAT))?;
         stream.set_nodelay(true)?;
-        writeln!(stream, "{peer}")?;
+        stream.write_all(self.greeting(peer).as_bytes())?;
         let mut buffer = vec![0; 65536];
         while !self.stopping() {
             match stream.read(&mut buffer) {

@@ -25,21 +25,21 @@ const PACKETS: usize = 4000;
 const STAMP: Tick = Tick(0xaaaa_aaaa);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hook {
+pub(super) enum Hook {
     Tc,
     Xdp,
 }
 
 /// What a hook returns to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+pub(super) enum Fate {
     Redirected,
     Passed,
     Ended,
 }
 
 impl Hook {
-    fn fate(self, result: u32) -> Option<Fate> {
+    pub(super) fn fate(self, result: u32) -> Option<Fate> {
         match (self, result) {
             (Self::Tc, 7) | (Self::Xdp, 4) => Some(Fate::Redirected),
             (Self::Tc, 0xffff_ffff) | (Self::Xdp, 2) => Some(Fate::Passed),
@@ -88,10 +88,10 @@ impl Coverage {
     }
 }
 
-struct Comparison<'a> {
+pub(super) struct Comparison<'a> {
     hook: Hook,
-    ebpf: &'a mut Ebpf,
-    ports: [PortId; 2],
+    pub(super) ebpf: &'a mut Ebpf,
+    pub(super) ports: [PortId; 2],
     /// Whether packets come with a sum over all of them, which the kernel then checks.
     sums: bool,
     bend: Option<Bend>,
@@ -206,7 +206,7 @@ impl Comparison<'_> {
         }
     }
 
-    fn run(&self, case: &Case, output: &mut [u8]) -> io::Result<RunOutput> {
+    pub(super) fn run(&self, case: &Case, output: &mut [u8]) -> io::Result<RunOutput> {
         let links = self.ebpf.links.links();
         let programs = links.programs();
         let (program, context) = match self.hook {
@@ -234,6 +234,17 @@ impl Comparison<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Takes out every entry, template, lot and record.
+    pub(super) fn empty(&mut self) {
+        self.ebpf.tables.forget_templates().unwrap();
+        let mut keys = Vec::new();
+        self.ebpf.recover(&mut |key, _| keys.push(key)).unwrap();
+        for key in keys {
+            self.ebpf.fast_path().remove(&key);
+        }
+        self.ebpf.receive(usize::MAX, &mut |_, _| {});
     }
 
     fn entries(
@@ -306,7 +317,7 @@ fn bend_event(event: &mut Event) {
     }
 }
 
-fn set_up(world: &World, fast_path: &mut dyn FastPath) {
+pub(super) fn set_up(world: &World, fast_path: &mut dyn FastPath) {
     fast_path.add_port(world.ports[0], PortPolicy::default());
     fast_path.add_port(world.ports[1], PortPolicy { share_with_host: true });
     fast_path.set_fence(world.fence);
@@ -384,7 +395,7 @@ fn xdp_context(port: PortId, length: usize) -> [u8; 24] {
 }
 
 /// A comparison in a namespace of its own.
-fn compare(label: &str, hook: Hook, work: impl FnOnce(&mut Comparison<'_>) + Send) {
+pub(super) fn compare(label: &str, hook: Hook, work: impl FnOnce(&mut Comparison<'_>) + Send) {
     let Some(bench) = Bench::new(label) else { return };
     bench.inside(|| {
         let (mut ebpf, _) = bench.open();
@@ -402,7 +413,7 @@ fn compare(label: &str, hook: Hook, work: impl FnOnce(&mut Comparison<'_>) + Sen
     });
 }
 
-fn seed() -> u64 {
+pub(super) fn seed() -> u64 {
     let given = std::env::var("HALFSPACE_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = given.unwrap_or_else(|| {
         use std::hash::{BuildHasher as _, Hasher as _};
@@ -485,13 +496,7 @@ fn a_wrong_expectation_is_noticed() {
             let noticed = (0..4).any(|_| comparison.round(&mut rng, PACKETS).is_err());
             assert!(noticed, "{bend:?} went unnoticed");
             // What the failed round left.
-            comparison.ebpf.tables.forget_templates().unwrap();
-            let mut keys = Vec::new();
-            comparison.ebpf.recover(&mut |key, _| keys.push(key)).unwrap();
-            for key in keys {
-                comparison.ebpf.fast_path().remove(&key);
-            }
-            comparison.ebpf.receive(usize::MAX, &mut |_, _| {});
+            comparison.empty();
         }
         comparison.bend = None;
         comparison.round(&mut Rng(1), PACKETS).unwrap();

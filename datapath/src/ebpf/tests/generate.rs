@@ -7,6 +7,7 @@ use nf_core::action::Action;
 use nf_core::adjacency::Adjacency;
 use nf_core::fast_path::soft::FrameMeta;
 use nf_core::fast_path::{Class, Direction, Entry, Lot, StockId, Template, Usage};
+use nf_core::flow::Tracking;
 use nf_core::id::{AdjacencyId, FlowId, Generation, PortId};
 use nf_core::packet::MacAddr;
 use nf_core::time::Tick;
@@ -69,6 +70,8 @@ pub(super) struct Case {
     pub meta: FrameMeta,
 }
 
+/// Where all frames come from.
+const SOURCE: MacAddr = MacAddr::new([2, 0, 0, 0, 0, 9]);
 const PORTS: [u16; 8] = [0, 1, 53, 443, 1024, 40_000, 0x8000, 0xffff];
 const MTUS: [u16; 6] = [68, 100, 576, 1280, 1500, 9000];
 const TTLS: [u8; 8] = [0, 1, 2, 3, 64, 64, 128, 255];
@@ -95,6 +98,22 @@ fn protocol(rng: &mut Rng, v4: bool) -> Protocol {
         4..7 => Protocol::Udp,
         _ if v4 => Protocol::Icmp,
         _ => Protocol::Icmpv6,
+    }
+}
+
+/// An address that differs from [`SOURCE`] in one bit.
+fn nearly_source(rng: &mut Rng) -> MacAddr {
+    let mut bytes = *SOURCE.as_bytes();
+    bytes[rng.below(bytes.len())] ^= 1 << rng.below(8);
+    MacAddr::new(bytes)
+}
+
+/// What an entry holds packets to: nothing, where they come from, or nearly.
+fn held_mac(rng: &mut Rng) -> Option<MacAddr> {
+    match rng.below(8) {
+        0 => Some(nearly_source(rng)),
+        1..5 => Some(SOURCE),
+        _ => None,
     }
 }
 
@@ -181,7 +200,10 @@ impl World {
             let slot = |rng: &mut Rng| AdjacencyId(rng.below(24) as u32);
             let age = *rng.pick(&[0, 0, 0, 1, -1]);
             let template = Template {
-                src_mac: MacAddr::new([2, 0, 0, 0, 0, if rng.one_in(8) { 8 } else { 9 }]),
+                src_mac: if rng.one_in(8) { nearly_source(rng) } else { SOURCE },
+                holds_src_mac: rng.one_in(2),
+                back_mac: held_mac(rng),
+                tracking: Tracking::from_bits(rng.next() as u8),
                 external_ip,
                 reverse_port: *rng.pick(&self.ports),
                 forward_out: slot(rng),
@@ -228,6 +250,8 @@ impl World {
             generation: Generation(self.fence.0.wrapping_add_signed(age)),
             flow,
             direction: if is_reply { Direction::Reverse } else { Direction::Forward },
+            src_mac: held_mac(rng),
+            tracking: Tracking::from_bits(rng.next() as u8),
             usage: Usage {
                 last_seen: Tick(7),
                 packets: rng.next() >> 20,
@@ -356,7 +380,8 @@ impl Packet {
     }
 
     fn build(&self, rng: &mut Rng) -> Vec<u8> {
-        let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 9];
+        let mut frame = vec![2, 0, 0, 0, 0, 1];
+        frame.extend(SOURCE.as_bytes());
         frame.extend(if self.is_v4() { [0x08, 0x00] } else { [0x86, 0xdd] });
         let transport = self.transport(rng);
         match (self.tuple.src.ip(), self.tuple.dst.ip()) {
@@ -548,6 +573,8 @@ pub(super) fn hit(rng: &mut Rng, ports: [PortId; 2]) -> (World, Case) {
         generation: world.fence,
         flow: FlowId(1),
         direction: Direction::Forward,
+        src_mac: Some(SOURCE),
+        tracking: Tracking::default(),
         usage: Usage::default(),
     };
     world.flows = vec![(key, entry)];

@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nf_core::fast_path::{Class, Event, Lot, Made, StockId, Template};
+use nf_core::flow::Tracking;
 use nf_core::id::{AdjacencyId, FlowId, Generation, PortId};
 use nf_core::packet::MacAddr;
 use nf_core::tuple::{FlowKey, Protocol, Tuple};
@@ -25,6 +26,9 @@ fn class(port: PortId) -> Class {
 fn template(reverse_port: PortId) -> Template {
     Template {
         src_mac: MacAddr::new([2, 0, 0, 0, 0, 2]),
+        holds_src_mac: true,
+        back_mac: None,
+        tracking: Tracking::BOTH,
         external_ip: [203, 0, 113, 9].into(),
         reverse_port,
         forward_out: AdjacencyId(0),

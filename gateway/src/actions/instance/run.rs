@@ -154,13 +154,12 @@ impl InstanceNetworkInterfaceSpecification {
         instance_id: &str,
         is_alone: bool,
     ) -> Result<(), Refusal> {
-        let (place, is_made) = match &self.network_interface_id {
-            Some(id) => (self.existing(edit, id)?, false),
-            None => {
-                let made = make(edit, &self.to_create()?, self.public_ip(is_alone)?)?;
-                edit.document.network_interface.push(made);
-                (edit.document.network_interface.len() - 1, true)
-            }
+        let (place, is_made) = if let Some(id) = &self.network_interface_id {
+            (self.existing(edit, id)?, false)
+        } else {
+            let made = make(edit, &self.to_create()?, self.public_ip(is_alone)?)?;
+            edit.document.network_interface.push(made);
+            (edit.document.network_interface.len() - 1, true)
         };
         let at = At {
             instance_id,

@@ -86,12 +86,12 @@ fn describe(view: &View<'_>, ix: SecurityGroupIx, group: &vpc::SecurityGroup) ->
     let vpc = &view.document.vpc[group.vpc.0 as usize];
     // Default groups that the document does not have come behind those it has.
     let unsaid;
-    let said: &SecurityGroup = match view.document.security_group.get(ix.0 as usize) {
-        Some(said) => said,
-        None => {
-            unsaid = default_group(group.id.clone(), vpc);
-            &unsaid
-        }
+    let declared = view.document.security_group.get(ix.0 as usize);
+    let said: &SecurityGroup = if let Some(declared) = declared {
+        declared
+    } else {
+        unsaid = default_group(group.id.clone(), vpc);
+        &unsaid
     };
     let egress = said.egress.clone().unwrap_or_else(|| default_egress(vpc));
     Group {

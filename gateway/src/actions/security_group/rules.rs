@@ -139,6 +139,6 @@ fn text(rule: &SecurityGroupRule) -> String {
     ];
     let ports = rule.from_port.zip(rule.to_port).map(|(from, to)| format!("{from}-{to}"));
     let protocol = Some(rule.ip_protocol.to_string());
-    let parts: Vec<_> = [protocol, ports].into_iter().chain(ends).flatten().collect();
-    format!("`{}`", parts.join(" "))
+    let words: Vec<_> = [protocol, ports].into_iter().chain(ends).flatten().collect();
+    format!("`{}`", words.join(" "))
 }

@@ -133,6 +133,7 @@ impl Bench {
 
     /// One action that is to succeed; its answer.
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "parameters are made for the call")]
     fn act(&mut self, action: &str, parameters: Value) -> Value {
         let before = self.document.clone();
         let request = Request { action: action.to_owned(), parameters: parameters.clone() };
@@ -147,6 +148,7 @@ impl Bench {
 
     /// The code of an action that is refused, and changes nothing.
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "parameters are made for the call")]
     fn refused(&mut self, action: &str, parameters: Value) -> &'static str {
         let before = self.document.clone();
         let request = Request { action: action.to_owned(), parameters: parameters.clone() };
@@ -182,6 +184,7 @@ impl Bench {
 }
 
 /// An interface and one of its addresses.
+#[expect(clippy::unnecessary_wraps, reason = "what it is compared with may be nothing")]
 fn on(interface: &str, private: &str) -> Option<(String, String)> {
     Some((interface.to_owned(), private.to_owned()))
 }

@@ -41,6 +41,10 @@ fn an_empty_file_gives_the_defaults() {
     assert_eq!((config.log_format, config.log_level), (LogFormat::Human, LogLevel::Info));
     assert_eq!(config.refresh(), Duration::from_secs(1));
     assert_eq!((config.seed, config.worker_cpu), (None, None));
+    assert_eq!(config.flow_log_dir, Path::new("/var/log/halfspace"));
+    assert_eq!(config.flow_log_writer, WriterChoice::Auto);
+    assert_eq!(config.flow_log_rotate(), Duration::from_mins(5));
+    assert_eq!(config.flow_log_file_bytes.get(), 75_000_000);
 }
 
 const FILE: &str = r#"
@@ -219,6 +223,10 @@ fn flags_have_the_names_of_their_keys() {
         ("log_format", "json"),
         ("log_level", "trace"),
         ("refresh_seconds", "9"),
+        ("flow_log_dir", "/l"),
+        ("flow_log_writer", "plain"),
+        ("flow_log_rotate_seconds", "60"),
+        ("flow_log_file_bytes", "65536"),
         ("seed", "3"),
     ];
     assert_eq!(all.map(|(key, _)| key), KEYS);

@@ -72,11 +72,16 @@ pin_dir = "{}"
         self.directory.join("gateway.toml")
     }
 
+    /// Where the resource document is.
+    pub fn resources(&self) -> PathBuf {
+        self.directory.join("resources.toml")
+    }
+
     /// Writes the resource document, whole at once as an operator's tool would.
     pub fn write_resources(&self, document: &str) {
         let beside = self.directory.join("resources.new");
         fs::write(&beside, document).unwrap();
-        fs::rename(beside, self.directory.join("resources.toml")).unwrap();
+        fs::rename(beside, self.resources()).unwrap();
     }
 
     /// Starts the daemon on a resource document and waits until it is ready.

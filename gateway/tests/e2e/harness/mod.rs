@@ -5,6 +5,7 @@
 //! | `gateway` | the daemon in its namespace: configured, started, asked, killed |
 //! | `listing` | what `halfspace flows --json` and its kin print |
 //! | `office` | a host behind a NAT gateway, and an internet of one host |
+//! | `region` | instances with network interfaces, worked on through the API |
 //! | `shop` | load balancers and their targets |
 //! | `tenants` | environments behind bridges, of tenants with the same addresses |
 //! | `talk` | the least of clients: datagrams, connections, curl |
@@ -16,6 +17,7 @@ mod gateway;
 mod listing;
 mod office;
 mod raw;
+pub mod region;
 pub mod shop;
 mod talk;
 pub mod tenants;

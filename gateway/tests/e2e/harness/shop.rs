@@ -191,11 +191,21 @@ vpc_id = "vpc-shop"
 cidr_block = "10.0.1.0/24"
 ipv6_cidr_block = "fd00:10:0:1::/64"
 
+[[security_group]]
+group_id = "sg-open"
+group_name = "open"
+vpc_id = "vpc-shop"
+ingress = [
+    { ip_protocol = "-1", cidr_ipv4 = "0.0.0.0/0" },
+    { ip_protocol = "-1", cidr_ipv6 = "::/0" },
+]
+
 [[network_interface]]
 network_interface_id = "eni-web1"
 subnet_id = "subnet-web"
 private_ip_address = "10.0.1.11"
 ipv6_addresses = ["fd00:10:0:1::11"]
+groups = ["sg-open"]
 port = "web1"
 
 [[network_interface]]
@@ -203,6 +213,7 @@ network_interface_id = "eni-web2"
 subnet_id = "subnet-web"
 private_ip_address = "10.0.1.12"
 ipv6_addresses = ["fd00:10:0:1::12"]
+groups = ["sg-open"]
 port = "web2"
 
 [[network_interface]]
@@ -210,6 +221,7 @@ network_interface_id = "eni-web3"
 subnet_id = "subnet-web"
 private_ip_address = "10.0.1.13"
 ipv6_addresses = ["fd00:10:0:1::13"]
+groups = ["sg-open"]
 port = "web3"
 
 [[subnet]]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
 use crate::bench::topology::{
-    FIRST_HOST, GATEWAY_OUTSIDE, HOSTS, INSIDE, NEXT_HOP, OUTSIDE, SERVER_PORT,
+    FIRST_HOST, GATEWAY_OUTSIDE, HOSTS, INSIDE, NEXT_HOP, OUTSIDE, SERVER_PORT, WORLD,
 };
 
 /// The Elastic IP address of the NAT gateway.
@@ -36,6 +36,15 @@ pub const GATEWAY_INSTANCES: Ipv4Addr = Ipv4Addr::new(10, 1, 144, 1);
 pub const FIRST_INSTANCES: [Ipv4Addr; 2] =
     [Ipv4Addr::new(10, 1, 148, 0), Ipv4Addr::new(10, 1, 152, 0)];
 
+/// The address of the appliance that stands before the world where there is no uplink.
+pub const APPLIANCE: Ipv4Addr = Ipv4Addr::new(10, 1, 130, 10);
+/// Security groups of an interface, and rules of each, one way: EC2's quotas.
+const GROUPS: u32 = 5;
+const RULES: u32 = 60;
+/// Interfaces and groups of the inventory that is large: EC2's quota of interfaces.
+pub const INTERFACES: u32 = 5000;
+pub const INVENTORY_GROUPS: u32 = 1000;
+
 /// Seconds that flows are kept between two rounds of theirs.
 const UDP_IDLE: u32 = 3600;
 
@@ -62,6 +71,12 @@ pub fn instances(number: usize) -> String {
     let _ = write!(
         text,
         r#"
+[[security_group]]
+group_id = "sg-instances"
+group_name = "instances"
+vpc_id = "vpc-bench"
+ingress = [{{ ip_protocol = "-1", cidr_ipv4 = "0.0.0.0/0" }}]
+
 [[subnet]]
 subnet_id = "subnet-instances"
 vpc_id = "vpc-bench"
@@ -78,6 +93,7 @@ port = "{INSTANCES_PORT}"
 network_interface_id = "eni-bench-{high}-{low}"
 subnet_id = "subnet-instances"
 private_ip_address = "{address}"
+groups = ["sg-instances"]
 "#
         );
     }
@@ -97,6 +113,150 @@ udp_idle_timeout_seconds = {UDP_IDLE}
 "#
     );
     network(None, &[NAT]) + &bridge
+}
+
+/// Hosts behind one network interface and the world behind another, each with as many security
+/// groups and rules as an interface may have; the last rule of the last group allows the frames.
+/// With `logged`, all that passes is in a flow log.
+pub fn interfaces(logged: bool) -> String {
+    let (mut groups, mut names) = (String::new(), Vec::new());
+    for group in 0..GROUPS {
+        let last = group + 1 == GROUPS;
+        let (ingress, egress) = (rules(last, HOSTS), rules(last, WORLD));
+        // Writing to a String does not fail.
+        let _ = write!(
+            groups,
+            r#"
+[[security_group]]
+group_id = "sg-bench-{group}"
+group_name = "bench-{group}"
+vpc_id = "vpc-bench"
+ingress = [{ingress}]
+egress = [{egress}]
+"#
+        );
+        names.push(format!("\"sg-bench-{group}\""));
+    }
+    let names = names.join(", ");
+    let prefixes = (0..8).map(|n| format!("\"{}/28\"", nth(FIRST_HOST, 16 * n)));
+    let prefixes = prefixes.collect::<Vec<_>>().join(", ");
+    let log = if logged { FLOW_LOG } else { "" };
+    format!(
+        r#"[[vpc]]
+vpc_id = "vpc-bench"
+cidr_block = "{HOSTS}"
+
+[[route_table]]
+route_table_id = "rtb-bench"
+vpc_id = "vpc-bench"
+main = true
+route = [{{ destination_cidr_block = "{WORLD}", network_interface_id = "eni-appliance" }}]
+
+[[subnet]]
+subnet_id = "subnet-hosts"
+vpc_id = "vpc-bench"
+cidr_block = "10.1.0.0/17"
+
+[[subnet]]
+subnet_id = "subnet-appliance"
+vpc_id = "vpc-bench"
+cidr_block = "10.1.130.0/24"
+
+[[network_interface]]
+network_interface_id = "eni-hosts"
+subnet_id = "subnet-hosts"
+private_ip_address = "10.1.0.5"
+ipv4_prefixes = [{prefixes}]
+groups = [{names}]
+connection_tracking = {{ udp_timeout = 60 }}
+port = "{INSIDE}"
+
+[[network_interface]]
+network_interface_id = "eni-appliance"
+subnet_id = "subnet-appliance"
+private_ip_address = "{APPLIANCE}"
+groups = [{names}]
+source_dest_check = false
+port = "{OUTSIDE}"
+{groups}{log}"#
+    )
+}
+
+/// Rules of one group, one way. `peers` are let through by the last one of the last group.
+fn rules(last: bool, peers: &str) -> String {
+    let rule = |n: u32| {
+        let (protocol, port) = if last && n + 1 == RULES {
+            ("udp", u32::from(SERVER_PORT))
+        } else {
+            ("tcp", 10_000 + n)
+        };
+        format!(
+            r#"{{ ip_protocol = "{protocol}", from_port = {port}, to_port = {port}, cidr_ipv4 = "{peers}" }}"#
+        )
+    };
+    (0..RULES).map(rule).collect::<Vec<_>>().join(", ")
+}
+
+/// A log of the whole VPC, in windows of a minute.
+const FLOW_LOG: &str = r#"
+[[flow_log]]
+flow_log_id = "fl-bench"
+resource_id = "vpc-bench"
+max_aggregation_interval = 60
+log_destination = "bench"
+"#;
+
+/// Hosts behind a NAT gateway and, if `full`, as many network interfaces as a document has without
+/// more being asked for, with five of 1,000 security groups each.
+pub fn inventory(full: bool) -> String {
+    let mut text = network(Some(INSIDE), &[NAT]);
+    if !full {
+        return text;
+    }
+    // Writing to a String does not fail.
+    let _ = write!(
+        text,
+        r#"
+[quotas]
+network_interfaces = {most}
+
+[[subnet]]
+subnet_id = "subnet-inventory"
+vpc_id = "vpc-bench"
+cidr_block = "10.1.192.0/18"
+"#,
+        // The NAT gateway has one as well.
+        most = INTERFACES + 1
+    );
+    for group in 0..INVENTORY_GROUPS {
+        let _ = write!(
+            text,
+            r#"
+[[security_group]]
+group_id = "sg-{group}"
+group_name = "group-{group}"
+vpc_id = "vpc-bench"
+ingress = [{}]
+"#,
+            rules(false, HOSTS)
+        );
+    }
+    for n in 0..INTERFACES {
+        let address = nth(Ipv4Addr::new(10, 1, 192, 16), n);
+        let groups = (0..GROUPS).map(|it| format!("\"sg-{}\"", (n + it) % INVENTORY_GROUPS));
+        let groups = groups.collect::<Vec<_>>().join(", ");
+        let _ = write!(
+            text,
+            r#"
+[[network_interface]]
+network_interface_id = "eni-{n}"
+subnet_id = "subnet-inventory"
+private_ip_address = "{address}"
+groups = [{groups}]
+"#
+        );
+    }
+    text
 }
 
 /// A load balancer with one target among the hosts.

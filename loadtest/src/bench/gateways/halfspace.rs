@@ -3,9 +3,9 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use halfspace_testbed::{Namespace, Process, http};
+use halfspace_testbed::{Interrupt, Namespace, Process, http, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -28,6 +28,9 @@ const IPV6_FLOWS: u32 = 1024;
 
 /// How long it may take to become ready.
 const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// The longest that a change of the resource document may take to be in force.
+const APPLY_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long it may take to give back the memory of its tables.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -204,12 +207,28 @@ impl Access {
         })
     }
 
-    /// Writes another resource document, and tells the process to read it now.
+    /// Puts another resource document in force, and waits until every flow has been looked at under
+    /// it; how long that took. An interrupt ends the waiting.
     ///
     /// # Errors
     ///
-    /// [`Error::File`], [`Error::System`].
-    pub fn change_document(&self, document: &str) -> Result<(), Error> {
+    /// As [`Self::status`]; [`Error::File`], [`Error::System`]; [`Error::Testbed`] if it takes too
+    /// long.
+    pub fn put_in_force(&self, document: &str, interrupt: &Interrupt) -> Result<Duration, Error> {
+        let before = self.status()?.generation;
+        let begun = Instant::now();
+        self.change_document(document)?;
+        let in_force = || {
+            let status = self.status();
+            let settled = status.is_ok_and(|now| now.generation != before && now.settled);
+            settled || interrupt.is_raised()
+        };
+        wait_until(APPLY_LIMIT, "a changed resource document to be in force", in_force)?;
+        Ok(begun.elapsed())
+    }
+
+    /// Writes another resource document, and tells the process to read it now.
+    fn change_document(&self, document: &str) -> Result<(), Error> {
         let path = self.directory.join(RESOURCES);
         // Beside it first: whoever reads it meanwhile sees the old one or the new one.
         let beside = path.with_extension("new");

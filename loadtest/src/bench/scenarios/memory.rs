@@ -138,7 +138,11 @@ fn start(site: Site<'_>, topology: &Topology, name: &str, flows: u32) -> Result<
 }
 
 /// Memory of a process and of its maps.
-fn bytes(access: &Access) -> Result<u64, Error> {
+///
+/// # Errors
+///
+/// [`Error::File`], [`Error::Bpf`].
+pub(super) fn bytes(access: &Access) -> Result<u64, Error> {
     Ok(resident(access)? + kernel_maps::bytes(access.pins())?)
 }
 

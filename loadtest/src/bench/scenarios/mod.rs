@@ -2,7 +2,9 @@
 
 mod bulk;
 mod chain;
+mod eni;
 mod generator_vs_wrk;
+mod inventory;
 mod maglev;
 mod memory;
 mod nat;
@@ -22,6 +24,7 @@ use super::unit::Unit;
 pub const ALL: &[Scenario] = &[
     nat::SCENARIO,
     chain::SCENARIO,
+    eni::SCENARIO,
     nlb_udp::SCENARIO,
     new_flows::SCENARIO,
     nlb_crr::SCENARIO,
@@ -31,6 +34,7 @@ pub const ALL: &[Scenario] = &[
     memory::SCENARIO,
     maglev::SCENARIO,
     snapshot::SCENARIO,
+    inventory::SCENARIO,
     generator_vs_wrk::SCENARIO,
 ];
 

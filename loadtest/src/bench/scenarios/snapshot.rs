@@ -2,9 +2,9 @@
 //! to be in force soon.
 
 use std::net::Ipv4Addr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use halfspace_testbed::{Interrupt, Namespace, wait_until};
+use halfspace_testbed::Namespace;
 
 use crate::bench::gateways::halfspace::{Access, Halfspace, Hook, Instance, room_for};
 use crate::bench::gateways::target::Healthy;
@@ -25,9 +25,6 @@ const FLOWS: u32 = 100_000;
 /// Frames of these a second: far less than any of the contenders' limits, so that what is lost is
 /// lost because of the change.
 const RATE: f64 = 200_000.0;
-
-/// The longest that a change may take to be in force.
-const APPLY_LIMIT: Duration = Duration::from_secs(20);
 
 /// How long the last frames may take to arrive.
 const DRAIN: Duration = Duration::from_millis(100);
@@ -120,7 +117,7 @@ impl Contender for Changing {
         let before = self.lane.read(STEP)?;
         let took = self.lane.pace(STEP, RATE, turn.interrupt, || {
             turn.interrupt.sleep(turn.ramp);
-            let took = change(&self.access, &document, turn.interrupt)?;
+            let took = self.access.put_in_force(&document, turn.interrupt)?;
             // What the change set off goes on: new targets are looked for and probed.
             turn.interrupt.sleep(turn.duration);
             Ok(took)
@@ -136,18 +133,4 @@ impl Contender for Changing {
         let samples = vec![(lost.name, missing), (apply.name, took.as_secs_f64())];
         Ok(Yield { samples, disturbed: None })
     }
-}
-
-/// Puts a document in force; how long that took.
-fn change(access: &Access, document: &str, interrupt: &Interrupt) -> Result<Duration, Error> {
-    let before = access.status()?.generation;
-    let begun = Instant::now();
-    access.change_document(document)?;
-    let in_force = || {
-        let status = access.status();
-        let settled = status.is_ok_and(|now| now.generation != before && now.settled);
-        settled || interrupt.is_raised()
-    };
-    wait_until(APPLY_LIMIT, "a changed resource document to be in force", in_force)?;
-    Ok(begun.elapsed())
 }

@@ -143,9 +143,25 @@ fn datagrams_and_echoes_end_after_their_own_times() {
     let mut w = world();
     w.send("a", udp(CLIENT, SERVER).macs(A, w.mac("a")).build());
     assert_eq!(only_flow(&mut w).phase, Phase::Datagrams);
-    ends_after(&mut w, 120, FlowEnd::Idle);
+    ends_after(&mut w, 30, FlowEnd::Idle);
     w.send("a", ping("10.0.1.10", "10.0.1.11", 7).macs(A, w.mac("a")).build());
     ends_after(&mut w, 60, FlowEnd::Idle);
+}
+
+#[test]
+fn a_stream_of_datagrams_lives_longer_than_one_that_was_answered_once() {
+    let mut w = world();
+    let exchange = |w: &mut World| {
+        w.send("a", udp(CLIENT, SERVER).macs(A, w.mac("a")).build());
+        w.send("b", udp(SERVER, CLIENT).macs(B, w.mac("b")).build());
+        only_flow(w).phase
+    };
+    assert_eq!(exchange(&mut w), Phase::Datagrams);
+    ends_after(&mut w, 30, FlowEnd::Idle);
+    assert_eq!(exchange(&mut w), Phase::Datagrams);
+    w.pass(std::time::Duration::from_secs(20));
+    assert_eq!(exchange(&mut w), Phase::Stream);
+    ends_after(&mut w, 180, FlowEnd::Idle);
 }
 
 #[test]

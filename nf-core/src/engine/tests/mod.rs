@@ -4,11 +4,15 @@
 mod checks;
 mod control;
 mod errors;
+mod failover;
 mod life;
 mod neighbours;
 mod recovery;
 mod reload;
 mod routing;
+mod security_groups;
+mod spoofing;
+mod tenants;
 
 use std::net::SocketAddr;
 
@@ -63,12 +67,23 @@ const DOCUMENT: &str = r#"
     ipv6_cidr_block = "fd00:a:0:2::/64"
     port = "lan"
 
+    # Who may talk to whom is another matter: `security_groups`.
+    [[security_group]]
+    group_id = "sg-open"
+    group_name = "open"
+    vpc_id = "vpc-1"
+    ingress = [
+        { ip_protocol = "-1", cidr_ipv4 = "0.0.0.0/0" },
+        { ip_protocol = "-1", cidr_ipv6 = "::/0" },
+    ]
+
     [[network_interface]]
     network_interface_id = "eni-a"
     subnet_id = "subnet-1"
     private_ip_address = "10.0.1.10"
     ipv6_addresses = ["fd00:a:0:1::10"]
     mac_address = "02:00:00:00:00:0a"
+    groups = ["sg-open"]
     port = "a"
 
     [[network_interface]]
@@ -77,6 +92,7 @@ const DOCUMENT: &str = r#"
     private_ip_address = "10.0.1.11"
     ipv6_addresses = ["fd00:a:0:1::11"]
     mac_address = "02:00:00:00:00:0b"
+    groups = ["sg-open"]
     port = "b"
 
     # An appliance that forwards for others, its MAC address unknown.
@@ -84,6 +100,7 @@ const DOCUMENT: &str = r#"
     network_interface_id = "eni-c"
     subnet_id = "subnet-1"
     private_ip_address = "10.0.1.12"
+    groups = ["sg-open"]
     port = "c"
     source_dest_check = false
 
@@ -91,6 +108,7 @@ const DOCUMENT: &str = r#"
     network_interface_id = "eni-lan"
     subnet_id = "subnet-lan"
     private_ip_address = "10.0.2.50"
+    groups = ["sg-open"]
 
     [[address]]
     allocation_id = "eipalloc-a"

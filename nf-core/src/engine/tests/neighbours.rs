@@ -136,10 +136,18 @@ fn a_host_in_use_is_asked_itself_every_half_minute_and_given_up_if_it_is_silent(
     w.send("lan", answer(&w, HOST));
     let mut asks = question(&w);
     asks[..6].copy_from_slice(HOST.as_bytes());
+    // Without a packet now and then its flow would be over.
+    let is_in_use = |w: &mut World| {
+        w.send("a", to_host(w, 1).build());
+        was_fast(w, "lan")
+    };
     assert_eq!(w.pass(Duration::from_millis(29_900)), nothing());
+    assert!(is_in_use(&mut w));
     assert_eq!(w.pass(Duration::from_millis(200)), out("lan", asks.clone()));
     assert_eq!(w.send("lan", answer(&w, HOST)), nothing());
+    assert!(is_in_use(&mut w));
     assert_eq!(w.pass(Duration::from_millis(29_950)), nothing());
+    assert!(is_in_use(&mut w));
     let three = vec![("lan".to_owned(), asks); 3];
     assert_eq!(w.pass(Duration::from_secs(3)), three);
     // Now the fast path hands the packets back, and a question for everybody goes out.

@@ -30,6 +30,8 @@ impl SoftFastPath {
                 generation: template.generation,
                 flow: lot.flow,
                 direction,
+                src_mac: template.held_mac(direction),
+                tracking: template.tracking,
                 usage: Usage { last_seen: self.now, ..Usage::default() },
             };
             let back = half(Direction::Reverse, key.tuple.reversed(), template.reverse_out);

@@ -3,6 +3,7 @@
 use super::*;
 use crate::action::Action;
 use crate::fast_path::Direction;
+use crate::flow::Tracking;
 use crate::id::FlowId;
 use crate::packet::build::{Frame, TcpSegment, UdpDatagram};
 use crate::packet::{MacAddr, TcpFlags, build};
@@ -60,6 +61,8 @@ fn table() -> SoftFastPath {
             generation: Generation(5),
             flow: FlowId(flow),
             direction: Direction::Forward,
+            src_mac: None,
+            tracking: Tracking::default(),
             usage: Usage::default(),
         };
         path.install(&key(protocol), &entry);
@@ -110,6 +113,26 @@ fn what_is_not_forwarded_is_neither_changed_nor_counted() {
         assert_eq!(path.usage(&key(Protocol::Udp)), Some(Usage::default()), "{reason}");
     }
     assert_eq!(decide(&mut table(), &far(1472)).0, Decision::Forward(port(2)), "just fits");
+}
+
+#[test]
+fn a_packet_comes_from_the_mac_address_that_its_entry_wants() {
+    let own = MacAddr::new([2, 0, 0, 0, 0, 0x0a]);
+    let mut path = table();
+    let mut entry = *path.entry(&key(Protocol::Udp)).unwrap();
+    entry.src_mac = Some(own);
+    path.install(&key(Protocol::Udp), &entry);
+    for bit in 0..48 {
+        let mut other = *own.as_bytes();
+        other[bit / 8] ^= 1 << (bit % 8);
+        let frame = datagram().macs(MacAddr::new(other), OWN).build();
+        assert_eq!(decide(&mut path, &frame), (Decision::Punt(Punt::SourceMac), frame));
+    }
+    assert_eq!(path.usage(&key(Protocol::Udp)), Some(Usage::default()), "none was counted");
+    let frame = datagram().macs(own, OWN).build();
+    assert_eq!(decide(&mut path, &frame), (Decision::Forward(port(2)), rewritten().build()));
+    path.set_fence(Generation(6));
+    assert_eq!(decide(&mut path, &datagram().build()).0, Decision::Punt(Punt::Stale), "goes first");
 }
 
 #[test]

@@ -26,6 +26,7 @@ fn flow(forward: FlowKey, reverse: FlowKey) -> Flow {
         reverse_out: AdjacencyId(2),
         claims: Claims::default(),
         timeouts: Timeouts::default(),
+        tracking: Tracking::default(),
         generation: Generation(3),
         since: Time::from_nanos(60 << 26),
     }
@@ -119,16 +120,35 @@ fn tcp_flags_of_the_two_directions_are_kept_apart() {
 }
 
 #[test]
+fn what_is_tracked_and_the_tcp_flags_do_not_touch_each_other() {
+    let tracking = |source, destination| Tracking { source, destination };
+    for before in [tracking(true, false), tracking(false, true), Tracking::BOTH] {
+        let mut table = FlowTable::new(Capacity::of_any(1), 1);
+        let id = table.insert(&Flow { tracking: before, ..nth(1) }).unwrap();
+        assert_eq!(table.note_tcp_flags(id, Direction::Forward, 0xff), Some([7, 0]));
+        assert_eq!(table.note_tcp_flags(id, Direction::Reverse, 0xff), Some([7, 7]));
+        assert_eq!(table.get(id).unwrap().tracking, before);
+        for after in [tracking(false, true), tracking(true, false), tracking(false, false)] {
+            table.revalidated(id, &Flow { tracking: after, ..nth(1) });
+            assert_eq!(table.get(id).unwrap().tracking, after);
+            assert_eq!(table.note_tcp_flags(id, Direction::Forward, 0), Some([7, 7]));
+        }
+    }
+}
+
+#[test]
 fn flows_are_found_by_their_port() {
     let mut table = FlowTable::new(Capacity::of_any(4), 1);
     let there = table.insert(&flow(key(1, 1), key(2, 1))).unwrap();
     let back = table.insert(&flow(key(2, 2), key(3, 2))).unwrap();
     let both = table.insert(&flow(key(2, 3), key(2, 4))).unwrap();
-    let on = |port| table.on_port(PortId::new(port).unwrap()).collect::<Vec<_>>();
-    assert_eq!(on(1), [there]);
-    assert_eq!(on(2), [there, back, both]);
-    assert_eq!(on(3), [back]);
-    assert_eq!(on(4), []);
+    let on =
+        |ports: &[u32]| -> Vec<_> { table.on_ports(|port| ports.contains(&port.get())).collect() };
+    assert_eq!(on(&[1]), [there]);
+    assert_eq!(on(&[2]), [there, back, both]);
+    assert_eq!(on(&[3]), [back]);
+    assert_eq!(on(&[1, 3]), [there, back]);
+    assert_eq!(on(&[4]), []);
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -5,9 +5,9 @@ use super::{InvalidKind, Path, Problems};
 use crate::vpc::document::Document;
 use crate::vpc::hash::Map;
 use crate::vpc::id::{
-    AllocationId, BridgeId, EniId, InstanceId, InternetGatewayId, LoadBalancerName, NatGatewayId,
-    PrefixListId, PublicIpv4PoolId, ResourceId, RouteTableId, SecurityGroupId, SubnetId,
-    TargetGroupName, UplinkId, VpcId,
+    AllocationId, BridgeId, EniId, FlowLogId, InstanceId, InternetGatewayId, LoadBalancerName,
+    NatGatewayId, PrefixListId, PublicIpv4PoolId, ResourceId, RouteTableId, SecurityGroupId,
+    SubnetId, TargetGroupName, UplinkId, VpcId,
 };
 
 /// The ids of one kind, to their places in the document's array.
@@ -85,6 +85,7 @@ impl<'d> Ids<'d> {
         // Nothing refers to these; their ids must be unique all the same.
         let _: Index<LoadBalancerName> = index!(load_balancer, load_balancer_name);
         let _: Index<BridgeId> = index!(lambda_bridge, lambda_bridge_id);
+        let _: Index<FlowLogId> = index!(flow_log, flow_log_id);
         let _: Index<PublicIpv4PoolId> = index!(public_ipv4_pool, public_ipv4_pool_id);
         Self {
             vpcs: index!(vpc, vpc_id),

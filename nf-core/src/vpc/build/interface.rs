@@ -47,7 +47,7 @@ pub(super) struct Around<'a> {
     pub(super) ids: &'a Ids<'a>,
     pub(super) network: &'a Network,
     pub(super) instances: &'a Instances<'a>,
-    pub(super) security_groups: &'a SecurityGroups,
+    pub(super) security_groups: &'a SecurityGroups<'a>,
 }
 
 /// Addresses that are still to be chosen for a managed interface.
@@ -392,6 +392,7 @@ fn timeouts(
     Timeouts {
         tcp_established: Duration::from_secs(tcp.into()),
         udp: Duration::from_secs(udp.into()),
+        udp_stream: Duration::from_secs(stream.into()),
         ..Timeouts::default()
     }
 }

@@ -10,6 +10,7 @@ mod association;
 mod attachment;
 mod balancing;
 mod derived;
+mod flow_log;
 mod ids;
 mod instance;
 mod interface;
@@ -17,6 +18,7 @@ mod managed;
 mod network;
 mod pool;
 mod port;
+mod prefix_list;
 mod quotas;
 mod routing;
 mod security_group;
@@ -67,6 +69,7 @@ pub(super) fn build(generation: Generation, document: &Document) -> Result<Snaps
         balancing::load_balancers(document, &ids, &network, &interfaces, &mut problems);
     let route_tables =
         routing::resolve(document, &ids, &network, &interfaces, &mut problems, &mut warnings);
+    let flow_logs = flow_log::resolve(document, &ids, &network, &interfaces, &mut problems);
     let ports = port::resolve(document, &mut problems);
 
     if !problems.0.is_empty() {
@@ -86,6 +89,7 @@ pub(super) fn build(generation: Generation, document: &Document) -> Result<Snaps
             load_balancers: all(load_balancers),
             target_groups: all(target_groups),
             bridges: all(bridges),
+            flow_logs: all(flow_logs),
             ports,
             warnings: warnings.0,
         },

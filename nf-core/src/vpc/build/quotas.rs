@@ -241,7 +241,7 @@ struct Weights {
 
 impl Weights {
     /// A rule with a group is for both families. One with a prefix list counts as many as the list
-    /// may have entries.
+    /// may have entries, and for both families while it has none.
     fn of(rule: &SecurityGroupRule, document: &Document, ids: &Ids<'_>) -> Self {
         let group = u32::from(rule.referenced_group_id.is_some());
         let mut weights = Self {
@@ -250,11 +250,12 @@ impl Weights {
         };
         let list = rule.prefix_list_id.as_ref().and_then(|id| ids.prefix_lists.get(id));
         if let Some(list) = list.map(|place| &document.prefix_list[place]) {
-            let first = list.entry.first();
-            if first.is_some_and(|entry| entry.cidr.addr().is_ipv6()) {
-                weights.v6 = weights.v6.saturating_add(list.max_entries);
-            } else {
+            let family = list.entry.first().map(|entry| entry.cidr.addr().is_ipv4());
+            if family != Some(false) {
                 weights.v4 = weights.v4.saturating_add(list.max_entries);
+            }
+            if family != Some(true) {
+                weights.v6 = weights.v6.saturating_add(list.max_entries);
             }
         }
         weights

@@ -1,58 +1,65 @@
-//! Security groups: those of the document, then the default ones of VPCs that declare none.
+//! Security groups: those of the document, then the default ones of VPCs that declare none. Each is
+//! compiled once, for all the interfaces that name it.
 
-use super::derived::hash_of;
+mod roster;
+mod rule;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
 use super::ids::Ids;
 use super::network::Network;
+use super::prefix_list::PrefixLists;
 use super::{Path, Problems};
 use crate::vpc::document::Document;
-use crate::vpc::hash::Map;
-use crate::vpc::id::{DealtId as _, ResourceId, SecurityGroupId};
-use crate::vpc::model::{SecurityGroup, SecurityGroupIx, VpcIx};
+use crate::vpc::id::SecurityGroupId;
+use crate::vpc::invalid::InvalidSecurityGroup;
+use crate::vpc::model::{Peer, Rules, SecurityGroup, SecurityGroupIx, Service, VpcIx};
+
+use roster::Roster;
+use rule::Named;
 
 /// The name of a VPC's own group.
 const DEFAULT: &str = "default";
 
 /// The security groups of a snapshot.
-pub(super) struct SecurityGroups {
+pub(super) struct SecurityGroups<'d> {
     pub(super) groups: Vec<Option<SecurityGroup>>,
-    default_of: Map<VpcIx, SecurityGroupIx>,
+    roster: Roster<'d>,
 }
 
-impl SecurityGroups {
+impl<'d> SecurityGroups<'d> {
     pub(super) fn resolve(
-        document: &Document,
+        document: &'d Document,
         ids: &Ids<'_>,
         network: &Network,
         problems: &mut Problems,
     ) -> Self {
+        let roster = Roster::collect(document, ids, network, problems);
+        let prefix_lists = PrefixLists::resolve(document, problems);
+        let named = Named { ids, roster: &roster, prefix_lists: &prefix_lists };
         let mut groups = Vec::new();
-        let mut default_of = Map::default();
         for (place, group) in document.security_group.iter().enumerate() {
             let path = Path::of("security_group", place);
-            let vpc = ids.vpcs.find(&group.vpc_id, || path.key("vpc_id"), problems);
-            let vpc = vpc.map(VpcIx::at);
-            if let Some(vpc) = vpc.filter(|_| group.group_name == DEFAULT) {
-                default_of.entry(vpc).or_insert(SecurityGroupIx::at(place));
-            }
-            groups.push(vpc.map(|vpc| SecurityGroup {
+            groups.push(roster.vpc(SecurityGroupIx::at(place)).map(|vpc| SecurityGroup {
                 id: group.group_id.clone(),
                 name: group.group_name.as_str().into(),
                 vpc,
+                ingress: rule::compile(&path.key("ingress"), &group.ingress, vpc, &named, problems),
+                egress: group.egress.as_ref().map_or_else(everything, |egress| {
+                    rule::compile(&path.key("egress"), egress, vpc, &named, problems)
+                }),
             }));
         }
-        for (place, vpc) in network.vpcs.iter().enumerate() {
-            let ix = VpcIx::at(place);
-            let Some(vpc) = vpc.as_ref().filter(|_| !default_of.contains_key(&ix)) else {
-                continue;
-            };
-            default_of.insert(ix, SecurityGroupIx::at(groups.len()));
-            groups.push(Some(SecurityGroup {
-                id: SecurityGroupId::dealt(hash_of(&["default", vpc.id.as_str()]).into()),
+        groups.extend(roster.derived().map(|(ix, vpc, id)| {
+            Some(SecurityGroup {
+                id: id.clone(),
                 name: DEFAULT.into(),
-                vpc: ix,
-            }));
-        }
-        Self { groups, default_of }
+                vpc,
+                ingress: [(Peer::Group(ix), Service::ALL)].into_iter().collect(),
+                egress: everything(),
+            })
+        }));
+        Self { groups, roster }
     }
 
     /// The groups of an interface in `vpc` that names these; without any, the VPC's default one.
@@ -65,15 +72,24 @@ impl SecurityGroups {
         problems: &mut Problems,
     ) -> Vec<SecurityGroupIx> {
         if named.is_empty() {
-            return self.default_of.get(&vpc).copied().into_iter().collect();
+            return self.roster.default_of(vpc).into_iter().collect();
         }
-        let mut groups = Vec::new();
+        let mut groups = Vec::with_capacity(named.len());
         for (place, id) in named.iter().enumerate() {
             let at = || path.index(place);
-            if let Some(group) = ids.security_groups.find(id, at, problems) {
-                groups.push(SecurityGroupIx::at(group));
+            let Some(group) = self.roster.find(id, vpc, ids, at, problems) else { continue };
+            if groups.contains(&group) {
+                problems.add(at(), InvalidSecurityGroup::Twice { id: id.clone() }.into());
+            } else {
+                groups.push(group);
             }
         }
         groups
     }
+}
+
+/// What EC2 lets out of a group that it has just made.
+fn everything() -> Rules {
+    let networks = [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())];
+    networks.map(|network| (Peer::Network(network), Service::ALL)).into_iter().collect()
 }

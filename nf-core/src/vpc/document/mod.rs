@@ -4,6 +4,7 @@
 //! that may be left out says what it then means. A value of these types is well formed but not yet
 //! right: references, ranges and overlaps are checked by [`crate::vpc::Snapshot::build`].
 
+mod flow_log;
 mod function;
 mod instance;
 mod interface;
@@ -22,6 +23,9 @@ use crate::vpc::id::{
     UplinkId, VpcId,
 };
 
+pub use flow_log::{
+    Compression, DestinationOptions, FileFormat, FlowLog, FlowLogResource, TrafficType,
+};
 pub use function::{
     ConnectivityType, HealthCheck, HealthCheckPort, HealthCheckProtocol, LambdaBridge, Listener,
     LoadBalancer, NatGateway, Scheme, SubnetMapping, Target, TargetGroup, Transport,
@@ -71,7 +75,10 @@ pub struct Document {
     /// Managed interfaces that many execution environments share. Ours: what Lambda keeps on its
     /// own side.
     pub lambda_bridge: Vec<LambdaBridge>,
+    /// What is recorded about the traffic of network interfaces.
+    pub flow_log: Vec<FlowLog>,
     /// How much of everything there may be.
+    #[serde(skip_serializing_if = "Quotas::is_default")]
     pub quotas: Quotas,
 }
 

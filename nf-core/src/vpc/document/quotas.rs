@@ -39,6 +39,8 @@ pub struct Quotas {
     pub ipv4_addresses_per_network_interface: u32,
     /// The same for IPv6.
     pub ipv6_addresses_per_network_interface: u32,
+    /// Flow logs of one VPC, subnet or network interface.
+    pub flow_logs_per_resource: u32,
 }
 
 impl Default for Quotas {
@@ -60,6 +62,13 @@ impl Default for Quotas {
             network_interfaces_per_network_card: 15,
             ipv4_addresses_per_network_interface: 50,
             ipv6_addresses_per_network_interface: 50,
+            flow_logs_per_resource: 2,
         }
+    }
+}
+
+impl Quotas {
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }

@@ -15,9 +15,9 @@ use crate::vpc::id::{PrefixListId, SecurityGroupId, VpcId};
 pub struct SecurityGroup {
     /// `sg-…`
     pub group_id: SecurityGroupId,
-    /// Its name, unique in its VPC. The one named `default` is that of interfaces which name no
-    /// group; a VPC without it has one that allows what comes from its own members, and everything
-    /// out.
+    /// Its name, unique in its VPC whether or not in capital letters: 1 to 255 characters, not
+    /// `sg-` first. The one named `default` is that of interfaces which name no group; a VPC
+    /// without it has one that allows what comes from its own members, and everything out.
     pub group_name: String,
     /// Its VPC.
     pub vpc_id: VpcId,
@@ -42,7 +42,8 @@ pub struct SecurityGroup {
 pub struct SecurityGroupRule {
     /// `tcp`, `udp`, `icmp`, `icmpv6`, a number, or `-1` for all protocols, which has no ports.
     pub ip_protocol: IpProtocol,
-    /// The first destination port; for ICMP the type, `-1` for all.
+    /// The first destination port; for ICMP the type, `-1` for all. TCP, UDP and ICMP need both
+    /// this and `to_port`; ICMPv6 without them is all types; other protocols have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_port: Option<i32>,
     /// The last destination port; for ICMP the code, `-1` for all.
@@ -54,7 +55,7 @@ pub struct SecurityGroupRule {
     /// The other end, IPv6.
     #[serde(default, deserialize_with = "text::optional", skip_serializing_if = "Option::is_none")]
     pub cidr_ipv6: Option<Ipv6Net>,
-    /// The other end: the networks of a prefix list.
+    /// The other end: the networks that a prefix list has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix_list_id: Option<PrefixListId>,
     /// The other end: the private addresses of the interfaces in a group of the same VPC, perhaps
@@ -156,11 +157,12 @@ impl<'de> Deserialize<'de> for IpProtocol {
 pub struct PrefixList {
     /// `pl-…`
     pub prefix_list_id: PrefixListId,
-    /// Its name.
+    /// Its name, up to 255 characters.
     pub prefix_list_name: String,
-    /// How many entries it may have. Each counts as a rule of every group that names the list.
+    /// How many entries it may have, 1 to 1,000. Each counts as a rule of every group that names
+    /// the list, whether it is there or not.
     pub max_entries: u32,
-    /// Its networks, all of one family.
+    /// Its networks, all of one family and none twice. They may overlap.
     #[serde(default)]
     pub entry: Vec<PrefixListEntry>,
 }

@@ -7,6 +7,9 @@ impl InvalidKind {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
+            Self::FlowLog(flow_log) => flow_log.code(),
+            Self::SecurityGroup(group) => group.code(),
+            Self::PrefixList(list) => list.code(),
             Self::Attachment(attachment) => attachment.code(),
             Self::Prefix(prefix) => prefix.code(),
             Self::Duplicate { code, .. }

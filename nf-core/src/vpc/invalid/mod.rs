@@ -3,7 +3,10 @@
 
 mod attachment;
 mod code;
+mod flow_log;
 mod prefix;
+mod prefix_list;
+mod security_group;
 
 use std::net::IpAddr;
 
@@ -15,7 +18,10 @@ use crate::vpc::id::{EniId, InternetGatewayId, PublicIpv4PoolId, ResourceId, Sub
 use crate::vpc::path::Path;
 
 pub use attachment::InvalidAttachment;
+pub use flow_log::InvalidFlowLog;
 pub use prefix::InvalidPrefix;
+pub use prefix_list::InvalidPrefixList;
+pub use security_group::InvalidSecurityGroup;
 
 /// One thing that is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -262,6 +268,13 @@ pub enum InvalidKind {
         /// The first claim.
         other: Path,
     },
+
+    /// A security group, a rule, or the groups of an interface.
+    #[error(transparent)]
+    SecurityGroup(#[from] InvalidSecurityGroup),
+    /// A prefix list.
+    #[error(transparent)]
+    PrefixList(#[from] InvalidPrefixList),
 
     /// A second main route table.
     #[error("{vpc} has a main route table already, {other}")]
@@ -527,6 +540,10 @@ pub enum InvalidKind {
         /// The first.
         other: Path,
     },
+
+    /// A flow log.
+    #[error(transparent)]
+    FlowLog(#[from] InvalidFlowLog),
 }
 
 impl InvalidKind {

@@ -83,6 +83,15 @@ impl TrafficDirection {
             Self::Egress => "egress",
         }
     }
+
+    /// The way of the answers.
+    #[must_use]
+    pub const fn reversed(self) -> Self {
+        match self {
+            Self::Ingress => Self::Egress,
+            Self::Egress => Self::Ingress,
+        }
+    }
 }
 
 impl Owner {
@@ -178,6 +187,13 @@ impl Eni {
     #[must_use]
     pub const fn is_requester_managed(&self) -> bool {
         !matches!(self.owner, Owner::Instance)
+    }
+
+    /// Whether its host is on its subnet's own segment, if the subnet has one: it has no port, and
+    /// is not attached to an instance that has stopped.
+    #[must_use]
+    pub const fn is_on_segment(&self) -> bool {
+        matches!(self.owner, Owner::Instance) && self.port.is_none() && self.attachment.is_none()
     }
 
     /// Whether `address` is one of its private addresses.

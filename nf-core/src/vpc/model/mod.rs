@@ -4,6 +4,7 @@
 //! An index is good for the snapshot that gave it out and no other; what lives longer than a
 //! snapshot keeps the resource's id.
 
+mod flow_log;
 mod function;
 mod instance;
 mod interface;
@@ -16,6 +17,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::id::{RouteTableId, SubnetId, UplinkId, VpcId};
 use super::lpm::Lpm;
 
+pub use flow_log::{AggregationInterval, FlowLog};
 pub use function::{
     Bridge, HealthCheck, Listener, LoadBalancer, LoadBalancerNode, NatAddress, NatGateway, Target,
     TargetGroup, Translation,
@@ -23,6 +25,7 @@ pub use function::{
 pub use instance::Instance;
 pub use interface::{Attachment, Eni, InterfaceType, Owner, PublicAddress, TrafficDirection};
 pub use security_group::{Admission, SecurityGroup};
+pub(in crate::vpc) use security_group::{Peer, Request, Rules, Service};
 
 macro_rules! indices {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
@@ -66,6 +69,8 @@ indices! {
     TargetGroupIx;
     /// A [`Bridge`] of a snapshot.
     BridgeIx;
+    /// A [`FlowLog`] of a snapshot.
+    FlowLogIx;
 }
 
 /// What a Linux interface is for.

@@ -2,6 +2,7 @@
 //! code, and what the look-ups of a good one say.
 
 mod attachment;
+mod flow_log;
 mod function;
 mod interface;
 mod lookup;
@@ -13,6 +14,7 @@ mod quota;
 mod random;
 mod routing;
 mod scale;
+mod security_group;
 
 use super::{Document, Invalid, Snapshot};
 use crate::id::Generation;

@@ -251,56 +251,6 @@ fn a_prefix_takes_one_slot() {
 }
 
 #[test]
-fn a_sixth_security_group_of_an_interface_is_refused() {
-    let named = |count: usize| {
-        let groups: Vec<_> = (0..count).map(|n| format!("sg-q{n}")).collect();
-        let groups = format!("{groups:?}");
-        security_groups(6)
-            + &interfaces(1)
-            + &format!("groups = {groups}\n")
-            + &format!(
-                "[[lambda_bridge]]\nlambda_bridge_id = \"bridge-a\"\n\
-                 subnet_id = \"subnet-private\"\nsecurity_group_ids = {groups}\n"
-            )
-    };
-    built(&named(5));
-    assert_eq!(
-        problems_with(&named(6)),
-        [
-            "network_interface[0].groups[5]: SecurityGroupsPerInterfaceLimitExceeded",
-            "lambda_bridge[0].security_group_ids[5]: SecurityGroupsPerInterfaceLimitExceeded",
-        ]
-    );
-    built(&(named(6) + "[quotas]\nsecurity_groups_per_network_interface = 6"));
-}
-
-#[test]
-fn a_security_group_has_rules_of_either_direction_and_family_apart() {
-    let rule = |other_end: &str| format!("{{ ip_protocol = \"-1\", {other_end} }},");
-    let v4 = rule("cidr_ipv4 = \"192.0.2.0/24\"");
-    let v6 = rule("cidr_ipv6 = \"2001:db8::/32\"");
-    let group = rule("referenced_group_id = \"sg-q0\"");
-    let list = rule("prefix_list_id = \"pl-q0\"");
-    let more = |ingress: &[&String], egress: &[&String]| {
-        let join = |rules: &[&String]| rules.iter().map(|it| it.as_str()).collect::<String>();
-        let (ingress, egress) = (join(ingress), join(egress));
-        prefix_lists(1)
-            + &security_groups(1)
-            + &format!("ingress = [{ingress}]\negress = [{egress}]\n")
-            + "[quotas]\nrules_per_security_group = 5\n"
-    };
-    // A list counts as many rules as it may have entries, four here; a group for both families.
-    built(&more(&[&v4, &list, &v6, &v6, &v6, &v6, &v6], &[&v4, &list]));
-    assert_eq!(
-        problems_with(&more(&[&v4, &list, &group], &[&v6, &group, &list, &group])),
-        [
-            "security_group[0].ingress[2]: RulesPerSecurityGroupLimitExceeded",
-            "security_group[0].egress[3]: RulesPerSecurityGroupLimitExceeded",
-        ]
-    );
-}
-
-#[test]
 fn quotas_go_no_further_than_ec2_raises_them() {
     let quotas = |groups: u32, rules: u32| {
         format!(

@@ -1,10 +1,12 @@
 //! Documents drawn at random: no combination panics, and what is accepted keeps its promises.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 
 use proptest::prelude::*;
 
 use super::build;
+use crate::vpc::{PortRole, VpcIx};
 
 /// A number from a small range that is mostly the element's own place and now and then somebody
 /// else's, so that a fair part of the documents is good and the others collide somewhere.
@@ -39,13 +41,47 @@ fn subnet(place: usize) -> impl Strategy<Value = String> {
     )
 }
 
+fn instance(place: usize) -> impl Strategy<Value = String> {
+    mostly(place).prop_map(move |id| {
+        format!(
+            "{{ instance_id = \"i-{id}\", port = [\
+             {{ name = \"i{place}a\" }}, {{ name = \"i{place}b\", device_index = 1 }}] }},"
+        )
+    })
+}
+
+/// Where an interface is: behind a port of its own, at an instance, or neither.
+fn whereabouts(place: usize) -> impl Strategy<Value = String> {
+    let attached = (mostly(place), mostly(0).prop_map(|index| index % 2));
+    prop_oneof![
+        1 => port(),
+        1 => attached.prop_map(|(instance, index)| format!(
+            ", attachment = {{ instance_id = \"i-{instance}\", device_index = {index} }}"
+        )),
+    ]
+}
+
+/// The prefixes of an interface, mostly some that nobody else has.
+fn prefixes(place: usize) -> impl Strategy<Value = String> {
+    let place = prop_oneof![30 => Just(place + 1), 1 => 0..16_usize];
+    prop::option::weighted(0.3, place).prop_map(|place| {
+        place.map_or(String::new(), |place| {
+            format!(", ipv4_prefixes = [\"10.0.0.{}/28\"]", place * 16)
+        })
+    })
+}
+
 fn interface(place: usize) -> impl Strategy<Value = String> {
-    let last = prop_oneof![10 => 4..12_u8, 1 => 0..20_u8];
-    (mostly(place), mostly(0), mostly(0), last, port()).prop_map(
-        |(id, subnet, third, last, port)| {
+    let last = prop_oneof![20 => Just(place + 4), 1 => 0..80_usize];
+    let public = prop::option::weighted(0.2, mostly(place + 20));
+    let addresses = (mostly(0), last, prefixes(place), public);
+    (mostly(place), mostly(0), addresses, whereabouts(place)).prop_map(
+        |(id, subnet, (third, last, prefixes, public), whereabouts)| {
+            let public =
+                public.map_or(String::new(), |last| format!(", public_ip = \"203.0.113.{last}\""));
             format!(
                 "{{ network_interface_id = \"eni-{id}\", subnet_id = \"subnet-{subnet}\", \
-                 private_ip_address = \"10.0.{third}.{last}\"{port} }},"
+                 private_ip_address = \"10.0.{third}.{last}\"{prefixes}{public}{whereabouts} }},"
             )
         },
     )
@@ -78,6 +114,9 @@ const AROUND: &str = r#"
         { vpc_id = "vpc-0", cidr_block = "10.0.0.0/16" },
         { vpc_id = "vpc-1", cidr_block = "10.0.0.0/16" },
     ]
+    public_ipv4_pool = [
+        { public_ipv4_pool_id = "ipv4pool-ec2-0", pool_cidr_blocks = ["203.0.113.0/24"] },
+    ]
     uplink = [{ uplink_id = "uplink-0", port = "p0", addresses = ["203.0.113.200/24"] }]
     internet_gateway = [
         { internet_gateway_id = "igw-0", vpc_id = "vpc-0", uplink_id = "uplink-0" },
@@ -87,11 +126,12 @@ const AROUND: &str = r#"
 fn text() -> impl Strategy<Value = String> {
     (
         array("subnet", subnet),
+        array("instance", instance),
         array("network_interface", interface),
         array("nat_gateway", nat_gateway),
         array("address", address),
     )
-        .prop_map(|(a, b, c, d)| [AROUND, &a, &b, &c, &d].concat())
+        .prop_map(|(a, b, c, d, e)| [AROUND, &a, &b, &c, &d, &e].concat())
 }
 
 proptest! {
@@ -108,6 +148,7 @@ proptest! {
         };
         let mut taken = HashSet::new();
         let mut public = HashSet::new();
+        let mut sites = HashSet::new();
         for (ix, eni) in snapshot.enis() {
             let subnet = snapshot.subnet(eni.subnet);
             prop_assert!(!eni.private_ips.is_empty());
@@ -117,6 +158,19 @@ proptest! {
                 prop_assert_eq!(snapshot.eni_at(eni.vpc, address), Some(ix));
                 prop_assert_eq!(snapshot.subnet_at(eni.vpc, address), Some(eni.subnet));
             }
+            for prefix in eni.prefixes() {
+                prop_assert!(!subnet.is_reserved(prefix.addr()));
+                for ip in [prefix.addr(), prefix.broadcast()] {
+                    prop_assert!(subnet.contains(ip));
+                    prop_assert_eq!(snapshot.eni_at(eni.vpc, ip), Some(ix));
+                }
+            }
+            if let Some(at) = &eni.attachment {
+                let site = (at.instance, at.network_card_index, at.device_index);
+                prop_assert!(sites.insert(site), "{site:?} twice");
+                let port = eni.port.as_deref().map(|port| snapshot.port_role(port));
+                prop_assert_eq!(port, Some(Some(PortRole::Eni(ix))));
+            }
             for ip in &eni.public_ips {
                 prop_assert!(public.insert(ip.public_ip), "{} twice", ip.public_ip);
                 prop_assert!(eni.has_address(ip.private_ip));
@@ -124,5 +178,14 @@ proptest! {
             }
         }
         prop_assert_eq!(snapshot.own_addresses().count(), public.len());
+        for (_, eni) in snapshot.enis() {
+            let inside = |(vpc, ip): &(VpcIx, IpAddr)| {
+                *vpc == eni.vpc && eni.prefixes().any(|prefix| prefix.contains(ip))
+            };
+            prop_assert!(!taken.iter().any(inside), "an address in a prefix of {}", eni.id);
+            if let Some(at) = &eni.attachment {
+                prop_assert!(sites.contains(&(at.instance, 0, 0)), "no primary beside {}", eni.id);
+            }
+        }
     }
 }

@@ -83,7 +83,8 @@ fn changed(dice: &mut Dice, old: &Document) -> Document {
     for _ in 0..=dice.below(4) {
         let mut tree = tree_of(&new);
         let other = tree_of(&super::parse(SAMPLES[dice.below(SAMPLES.len())]));
-        let kinds: Vec<_> = tree.keys().cloned().collect();
+        let arrays = tree.iter().filter(|(_, value)| value.is_array());
+        let kinds: Vec<_> = arrays.map(|(kind, _)| kind.clone()).collect();
         let kind = &kinds[dice.below(kinds.len())];
         let others = other[kind].as_array().expect("an array");
         let array = tree[kind].as_array_mut().expect("an array");

@@ -1,0 +1,11 @@
+//! Network interfaces and the VPC around them, changed through the run-time API while real programs
+//! talk through them. `docs/eni.md` names for each attribute and rule the test that proves it.
+
+mod addresses;
+mod attachment;
+mod checks;
+mod elastic_ips;
+mod failover;
+mod prefixes;
+mod routing;
+mod security_groups;

@@ -1,0 +1,5 @@
+//! Compiles the BPF programs.
+
+fn main() {
+    bpf_build::compile(&["steer"]);
+}
