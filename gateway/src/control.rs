@@ -251,8 +251,9 @@ impl Follower {
         let (answers, is_new) = self.current.resources.change(order).await;
         if is_new {
             self.apply_snapshot().await?;
-            self.follow_ports().await?;
         }
+        // Also for what the watch has caught up with.
+        self.follow_ports().await?;
         self.publish();
         match &answers {
             Ok(_) => tracing::info!(actions = ?names, "carried out"),
@@ -262,7 +263,7 @@ impl Follower {
         }
         // They may have stopped waiting; it is done all the same.
         let _ = answer.send(answers);
-        if is_new { self.follow_environments().await } else { Ok(()) }
+        self.follow_environments().await
     }
 
     fn publish(&self) {
