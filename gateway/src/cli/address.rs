@@ -218,10 +218,10 @@ fn list(addresses: &[AddressDescription]) -> io::Result<()> {
         table.add_row([
             it.public_ip.to_string(),
             it.allocation_id.clone(),
-            it.network_interface_id.clone().unwrap_or_default(),
-            it.private_ip_address.map(|it| it.to_string()).unwrap_or_default(),
-            it.instance_id.clone().unwrap_or_default(),
-            it.public_ipv4_pool.clone().unwrap_or_default(),
+            output::optional(it.network_interface_id.as_ref()),
+            output::optional(it.private_ip_address),
+            output::optional(it.instance_id.as_ref()),
+            output::optional(it.public_ipv4_pool.as_ref()),
         ]);
     }
     output::print(&table)

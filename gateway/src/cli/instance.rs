@@ -157,7 +157,7 @@ impl Run {
 fn running(instance: &InstanceDescription) -> io::Result<()> {
     let interfaces = instance.network_interfaces.iter();
     let interfaces: Vec<_> = interfaces.map(|it| it.network_interface_id.as_str()).collect();
-    let address = instance.private_ip_address.map(|it| format!(" {it}")).unwrap_or_default();
+    let address = output::optional(instance.private_ip_address.map(|it| format!(" {it}")));
     let (id, interfaces) = (&instance.instance_id, interfaces.join(" "));
     output::line(format_args!("running {id}{address} with {interfaces}"))
 }
@@ -183,7 +183,7 @@ fn list(instances: &[InstanceDescription]) -> io::Result<()> {
             it.instance_id.clone(),
             it.state.name.clone(),
             it.placement.availability_zone.clone(),
-            it.private_ip_address.map(|it| it.to_string()).unwrap_or_default(),
+            output::optional(it.private_ip_address),
             interfaces.join(" "),
             ports.collect::<Vec<_>>().join(" "),
         ]);

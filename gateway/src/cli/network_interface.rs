@@ -10,14 +10,14 @@ use nf_core::vpc::document::{ConnectionTracking, NetworkInterfaceType};
 
 use super::{Ask, Error, output, tag, tag_specifications};
 use crate::actions::network_interface::{
-    AssignIpv6Addresses, AssignPrivateIpAddresses, AttachNetworkInterface, CreateNetworkInterface,
-    DeleteNetworkInterface, DescribeNetworkInterfaces, DetachNetworkInterface, InstanceIpv6Address,
-    Ipv4PrefixSpecification, Ipv6PrefixSpecification, ModifyAttachment,
-    ModifyNetworkInterfaceAttribute, MoveNetworkInterface, NetworkInterface,
+    AssignIpv6Addresses, AssignPrivateIpAddresses, Association, AttachNetworkInterface,
+    CreateNetworkInterface, DeleteNetworkInterface, DescribeNetworkInterfaces,
+    DetachNetworkInterface, InstanceIpv6Address, Ipv4PrefixSpecification, Ipv6PrefixSpecification,
+    ModifyAttachment, ModifyNetworkInterfaceAttribute, MoveNetworkInterface, NetworkInterface,
     PrivateIpAddressSpecification, UnassignIpv6Addresses, UnassignPrivateIpAddresses,
 };
 use crate::actions::tags::Tag;
-use crate::actions::{AttributeValue, Request};
+use crate::actions::{Action, AttributeValue, Request};
 
 /// What is to be done.
 #[derive(Debug, Subcommand)]
@@ -380,7 +380,7 @@ impl Create {
             tag_specifications: tag_specifications("network-interface", &self.tags),
         };
         let print = |made: &NetworkInterface| {
-            let address = made.private_ip_address.map(|it| format!(" {it}")).unwrap_or_default();
+            let address = output::optional(made.private_ip_address.map(|it| format!(" {it}")));
             let id = &made.network_interface_id;
             output::line(format_args!("created {id}{address} in {}", made.subnet_id))
         };
@@ -502,19 +502,17 @@ impl Assign {
             ipv6_prefixes: self.others.ipv6_prefix.clone(),
             ipv6_prefix_count: self.others.ipv6_prefix_count,
         };
-        let wants_v6 = !v6.ipv6_addresses.is_empty()
-            || v6.ipv6_address_count.is_some()
-            || !v6.ipv6_prefixes.is_empty()
-            || v6.ipv6_prefix_count.is_some();
-        let wants_v4 = !wants_v6
-            || !v4.private_ip_addresses.is_empty()
+        let has_v4 = !v4.private_ip_addresses.is_empty()
             || v4.secondary_private_ip_address_count.is_some()
             || !v4.ipv4_prefixes.is_empty()
             || v4.ipv4_prefix_count.is_some();
-        let v4 = wants_v4.then(|| Request::of(&v4));
-        let v6 = wants_v6.then(|| Request::of(&v6));
-        let requests = v4.into_iter().chain(v6).collect::<Result<_, _>>().map_err(Error::Json)?;
-        self.ask.transact(requests, || output::line(format_args!("assigned to {}", self.id))).await
+        let has_v6 = !v6.ipv6_addresses.is_empty()
+            || v6.ipv6_address_count.is_some()
+            || !v6.ipv6_prefixes.is_empty()
+            || v6.ipv6_prefix_count.is_some();
+        let requests = by_family((&v4, has_v4), (&v6, has_v6))?;
+        let done = || output::line(format_args!("assigned to {}", self.id));
+        self.ask.transact(requests, done).await
     }
 }
 
@@ -530,16 +528,20 @@ impl Unassign {
             ipv6_addresses: self.ipv6_address.clone(),
             ipv6_prefixes: self.ipv6_prefix.clone(),
         };
-        let wants_v6 = !v6.ipv6_addresses.is_empty() || !v6.ipv6_prefixes.is_empty();
-        let wants_v4 =
-            !wants_v6 || !v4.private_ip_addresses.is_empty() || !v4.ipv4_prefixes.is_empty();
-        let v4 = wants_v4.then(|| Request::of(&v4));
-        let v6 = wants_v6.then(|| Request::of(&v6));
-        let requests = v4.into_iter().chain(v6).collect::<Result<_, _>>().map_err(Error::Json)?;
-        self.ask
-            .transact(requests, || output::line(format_args!("unassigned from {}", self.id)))
-            .await
+        let has_v4 = !v4.private_ip_addresses.is_empty() || !v4.ipv4_prefixes.is_empty();
+        let has_v6 = !v6.ipv6_addresses.is_empty() || !v6.ipv6_prefixes.is_empty();
+        let requests = by_family((&v4, has_v4), (&v6, has_v6))?;
+        let done = || output::line(format_args!("unassigned from {}", self.id));
+        self.ask.transact(requests, done).await
     }
+}
+
+/// Requests for the families that something is said of; of none, the gateway says what is missing.
+fn by_family<A: Action, B: Action>(v4: (&A, bool), v6: (&B, bool)) -> Result<Vec<Request>, Error> {
+    let is_bare = !v4.1 && !v6.1;
+    let v4 = (v4.1 || is_bare).then(|| Request::of(v4.0));
+    let v6 = v6.1.then(|| Request::of(v6.0));
+    v4.into_iter().chain(v6).collect::<Result<_, _>>().map_err(Error::Json)
 }
 
 fn interface_type(text: &str) -> Result<NetworkInterfaceType, String> {
@@ -564,9 +566,6 @@ fn list(interfaces: &[NetworkInterface]) -> io::Result<()> {
         "GROUPS",
     ]);
     for it in interfaces {
-        let text = |value: Option<&dyn std::fmt::Display>| {
-            value.map(ToString::to_string).unwrap_or_default()
-        };
         let at = it.attachment.as_ref().map(|at| format!("{} {}", at.instance_id, at.device_index));
         let groups: Vec<_> = it.groups.iter().map(|group| group.group_name.as_str()).collect();
         table.add_row([
@@ -574,10 +573,10 @@ fn list(interfaces: &[NetworkInterface]) -> io::Result<()> {
             it.status.clone(),
             it.interface_type.clone(),
             it.subnet_id.clone(),
-            text(it.private_ip_address.as_ref().map(|it| it as _)),
-            text(it.association.as_ref().map(|it| &it.public_ip as _)),
-            at.unwrap_or_default(),
-            it.port.clone().unwrap_or_default(),
+            output::optional(it.private_ip_address),
+            output::optional(it.association.as_ref().map(|it| it.public_ip)),
+            output::optional(at),
+            output::optional(it.port.as_ref()),
             groups.join(" "),
         ]);
     }
@@ -596,8 +595,8 @@ fn show(it: &NetworkInterface) -> io::Result<()> {
     let check = if it.source_dest_check { "on" } else { "off" };
     let groups: Vec<_> =
         it.groups.iter().map(|it| format!("{} ({})", it.group_id, it.group_name)).collect();
-    let public = |association: &Option<crate::actions::network_interface::Association>| {
-        association.as_ref().map(|it| format!(" ({})", it.public_ip)).unwrap_or_default()
+    let public = |association: &Option<Association>| {
+        output::optional(association.as_ref().map(|it| format!(" ({})", it.public_ip)))
     };
     let v4 = it.private_ip_addresses.iter();
     let v4: Vec<_> =
@@ -614,8 +613,8 @@ fn show(it: &NetworkInterface) -> io::Result<()> {
         ("status", status),
         ("type", format!("{}{managed}", it.interface_type)),
         ("subnet", format!("{} of {}, {}", it.subnet_id, it.vpc_id, it.availability_zone)),
-        ("port", it.port.clone().unwrap_or_default()),
-        ("MAC address", it.mac_address.clone().unwrap_or_default()),
+        ("port", output::optional(it.port.as_ref())),
+        ("MAC address", output::optional(it.mac_address.as_ref())),
         ("addresses", [v4, v6].concat().join(", ")),
         ("prefixes", prefixes.chain(prefixes_v6).collect::<Vec<_>>().join(", ")),
         ("groups", groups.join(", ")),

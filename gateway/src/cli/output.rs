@@ -45,6 +45,11 @@ pub(super) fn text(text: impl std::fmt::Display) -> io::Result<()> {
     write!(io::stdout().lock(), "{text}")
 }
 
+/// What there is, or nothing.
+pub(super) fn optional(value: Option<impl std::fmt::Display>) -> String {
+    value.map(|it| it.to_string()).unwrap_or_default()
+}
+
 /// A count of bytes with at most four digits: `1.4 MiB`.
 pub(super) fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];

@@ -156,7 +156,7 @@ fn list(lists: &[PrefixListDescription]) -> std::io::Result<()> {
         table.add_row([
             it.prefix_list_id.clone(),
             it.prefix_list_name.clone(),
-            it.address_family.map(|family| family.to_string()).unwrap_or_default(),
+            output::optional(it.address_family),
             it.max_entries.to_string(),
         ]);
     }
@@ -166,7 +166,7 @@ fn list(lists: &[PrefixListDescription]) -> std::io::Result<()> {
 fn show(entries: &[Entry]) -> std::io::Result<()> {
     let mut table = output::table(&["NETWORK", "DESCRIPTION"]);
     for it in entries {
-        table.add_row([it.cidr.to_string(), it.description.clone().unwrap_or_default()]);
+        table.add_row([it.cidr.to_string(), output::optional(it.description.as_ref())]);
     }
     output::print(&table)
 }

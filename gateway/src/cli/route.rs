@@ -291,10 +291,10 @@ fn list(tables: &[RouteTableDescription]) -> io::Result<()> {
 fn destination(route: &RouteDescription) -> String {
     let v4 = route.destination_cidr_block.map(IpNet::V4);
     let v6 = route.destination_ipv6_cidr_block.map(IpNet::V6);
-    v4.or(v6).map(|it| it.to_string()).unwrap_or_default()
+    output::optional(v4.or(v6))
 }
 
 fn target(route: &RouteDescription) -> String {
     let gateway = route.gateway_id.as_ref().or(route.nat_gateway_id.as_ref());
-    gateway.or(route.network_interface_id.as_ref()).cloned().unwrap_or_default()
+    output::optional(gateway.or(route.network_interface_id.as_ref()))
 }

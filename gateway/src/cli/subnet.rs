@@ -173,11 +173,11 @@ fn list(subnets: &[SubnetDescription]) -> io::Result<()> {
             it.subnet_id.clone(),
             it.vpc_id.clone(),
             it.cidr_block.to_string(),
-            it.ipv6_cidr_block.map(|it| it.to_string()).unwrap_or_default(),
+            output::optional(it.ipv6_cidr_block),
             it.available_ip_address_count.to_string(),
             it.availability_zone.clone(),
             if it.map_public_ip_on_launch { "yes" } else { "no" }.to_owned(),
-            it.port.clone().unwrap_or_default(),
+            output::optional(it.port.as_ref()),
         ]);
     }
     output::print(&table)
