@@ -43,7 +43,7 @@ impl Feed {
         }
     }
 
-    /// Tells all that there is to tell, because the worker stops; for at most [`LAST_RECORDS`].
+    /// Tells all that there is to tell, because the worker stops; for at most `LAST_RECORDS`.
     pub fn finish(&mut self, engine: &mut Engine, fast_path: &mut dyn FastPath, now: Time) {
         if !engine.flow_logs().is_active() {
             return;
