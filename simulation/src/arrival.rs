@@ -144,7 +144,7 @@ impl Run {
         flags: TcpFlags,
         tag: Tag,
     ) -> Result<(), Broken> {
-        let Some(talk) = self.talks.get_mut(tag.talk as usize) else {
+        let Some(talk) = self.talks.get(tag.talk as usize) else {
             return Err(format!("{tag:?} is of no conversation"));
         };
         must!(
@@ -156,8 +156,10 @@ impl Run {
         );
         must!(tuple.protocol == talk.protocol, "{tuple} was sent as {}", talk.protocol);
         if let Some(tenant) = host.tenant.filter(|_| host.port.ends_with("i2")) {
-            judge::admitted(&self.rules[tenant], talk, self.world.now)?;
+            let since = judge::flow_since(&self.talks, talk);
+            judge::admitted(&self.rules[tenant], talk, since, self.world.now)?;
         }
+        let talk = &mut self.talks[tag.talk as usize];
         if flags == TcpFlags::SYN {
             talk.opened_at.insert(host.id);
         } else if tuple.protocol == Protocol::Tcp {

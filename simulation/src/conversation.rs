@@ -9,6 +9,9 @@ use crate::hosts::{Host, HostId, Place, TENANTS};
 use crate::run::{Event, Run};
 use crate::talk::{Talk, Wanted, Way};
 
+/// So few that tuples come again.
+const FEW_PORTS: usize = 6;
+
 impl Run {
     pub(crate) fn begin(&mut self) {
         let from = {
@@ -19,14 +22,14 @@ impl Run {
         let again = wanted.clone();
         self.start_talk(wanted);
         if self.random.chance(300) {
-            self.begin_more(&again);
+            self.begin_more(&again, FEW_PORTS);
         }
     }
 
     /// Who opens several at once, and again and again, gets flows that the fast path makes.
-    fn begin_more(&mut self, like: &Wanted) {
+    fn begin_more(&mut self, like: &Wanted, ports: usize) {
         for _ in 0..self.random.below(8) {
-            let local = SocketAddr::new(like.local.ip(), self.local_port());
+            let local = SocketAddr::new(like.local.ip(), self.local_port(ports));
             let more = Wanted { local, ..like.clone() };
             if !self.is_in_use(&more) {
                 self.start_talk(more);
@@ -34,19 +37,20 @@ impl Run {
         }
     }
 
-    /// Those who have opened conversations lately go on doing so.
+    /// Those who have opened conversations through a function lately go on doing so, by ports that
+    /// they have not used: only of such flows the fast path makes more.
     pub(crate) fn begin_more_of_all(&mut self) {
-        let lately = self.talks.iter().rev().take(20);
+        let through = |talk: &&Talk| matches!(talk.way, Way::Out | Way::Bridge | Way::Chain);
+        let lately = self.talks.iter().rev().filter(through).take(20);
         let present = lately.filter(|talk| self.hosts.get(talk.from).present);
         let lately: Vec<_> = present.map(|talk| talk.wanted_by(talk.from)).collect();
         for like in lately {
-            self.begin_more(&like);
+            self.begin_more(&like, 1000);
         }
     }
 
-    /// Few ports, so that tuples come again.
-    fn local_port(&mut self) -> u16 {
-        20_000 + self.random.below(6) as u16
+    fn local_port(&mut self, ports: usize) -> u16 {
+        20_000 + self.random.below(ports) as u16
     }
 
     fn is_in_use(&self, wanted: &Wanted) -> bool {
@@ -84,7 +88,7 @@ impl Run {
             let port = if echo { 0 } else { *self.random.pick(&[443, 5353, 8080]) };
             (way, SocketAddr::new(ip, port), vec![host])
         };
-        let local = SocketAddr::new(from.address(ipv4)?, self.local_port());
+        let local = SocketAddr::new(from.address(ipv4)?, self.local_port(FEW_PORTS));
         let wanted = Wanted { way, from: from.id, protocol, local, remote, allowed };
         (!self.is_in_use(&wanted)).then_some(wanted)
     }
@@ -160,6 +164,7 @@ impl Run {
         let talk = &mut self.talks[id as usize];
         let Some(frame) = talk.say(host.mac, gateway, ttl) else { return };
         talk.version += 1;
+        talk.heard = self.world.now;
         let version = talk.version;
         self.said.insert((host.id, talk.protocol, talk.local, talk.remote));
         self.send(&host.port, frame);

@@ -153,11 +153,32 @@ fn claims(world: &World, flows: &[FlowView]) -> Result<(), Broken> {
 /// How long a frame may be on its way.
 const UNDERWAY: Duration = Duration::from_millis(400);
 
+/// How long no flow lives without a packet.
+const LONGEST_IDLE: Duration = Duration::from_secs(350);
+
+/// When the flow of a conversation may have begun, which another that was on the same ports may
+/// have left: what groups track goes on, whoever speaks.
+pub(crate) fn flow_since(talks: &[Talk], talk: &Talk) -> Time {
+    let earlier = talks[..talk.id as usize].iter().rev().filter(|it| it.is_of_same_flow(talk));
+    earlier
+        .scan(talk.since, |since, it| {
+            (it.heard + LONGEST_IDLE >= *since).then(|| *since = it.since)?;
+            Some(it.since)
+        })
+        .last()
+        .unwrap_or(talk.since)
+}
+
 /// A packet of a conversation came to an instance under these rules, from when on: some of them let
-/// its flow in since the conversation began. If none of those tracked it, it ended with them.
-pub(crate) fn admitted(rules: &[(Time, Rules)], talk: &Talk, now: Time) -> Result<(), Broken> {
+/// its flow in since that began. If none of those tracked it, it ended with them.
+pub(crate) fn admitted(
+    rules: &[(Time, Rules)],
+    talk: &Talk,
+    flow_since: Time,
+    now: Time,
+) -> Result<(), Broken> {
     let ends = rules.iter().skip(1).map(|(since, _)| *since).chain([now]);
-    let during = rules.iter().zip(ends).filter(|(_, end)| *end >= talk.since);
+    let during = rules.iter().zip(ends).filter(|(_, end)| *end >= flow_since);
     let admitting: Vec<_> = during.filter(|((_, rules), _)| rules.admit(talk.protocol)).collect();
     let Some((_, end)) = admitting.last() else {
         return Err(format!("no rule has let in {} of conversation {}", talk.protocol, talk.id));

@@ -55,6 +55,8 @@ pub(crate) struct Talk {
     pub(crate) allowed: Vec<HostId>,
     /// When it began.
     pub(crate) since: Time,
+    /// When its packet of the moment went out.
+    pub(crate) heard: Time,
     /// Who got a SYN of it.
     pub(crate) opened_at: BTreeSet<HostId>,
     pub(crate) end: Option<End>,
@@ -89,6 +91,7 @@ impl Talk {
             remote,
             allowed,
             since,
+            heard: since,
             opened_at: BTreeSet::new(),
             end: None,
             version: 0,
@@ -98,6 +101,12 @@ impl Talk {
             round: u16::from(protocol != Protocol::Tcp),
             tries: 0,
         }
+    }
+
+    /// Whether a packet of either is of the same flow, while that lives.
+    pub(crate) fn is_of_same_flow(&self, other: &Self) -> bool {
+        let flow = |it: &Self| (it.from, it.protocol, it.local, it.remote);
+        flow(self) == flow(other)
     }
 
     /// The same conversation, as another host would hold it.

@@ -101,6 +101,11 @@ impl Daemon {
         self.ask(&["env", "attach", "--bridge", bridge, "--port", port])
     }
 
+    /// `halfspace eni`: something is done with a network interface, and in force afterwards.
+    pub(super) fn interface(&self, command: &[&str]) -> Result<(), Error> {
+        self.ask::<serde::de::IgnoredAny>(&[&["eni"], command].concat()).map(|_| ())
+    }
+
     /// Replaces the resource document, as an editor does that never leaves half of one: the daemon
     /// notices within a second.
     pub(super) fn rewrite_resources(&self, resources: &str) -> Result<(), Error> {

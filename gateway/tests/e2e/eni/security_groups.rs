@@ -76,6 +76,11 @@ fn a_tracked_flow_outlives_its_rule_and_an_untracked_one_does_not(datapath: Data
     let mut untracked = converse(&region.outside, at(WEB_PUBLIC, 9)).unwrap();
     tracked.echo("before").unwrap();
     untracked.echo("before").unwrap();
+    // What is sent again because it was not acknowledged would be a new flow, let out by egress.
+    eventually("everything to be acknowledged", || {
+        let sockets = region.web.namespace.run(["ss", "--tcp", "--info", "--numeric"]).unwrap();
+        !sockets.stdout.contains("unacked:")
+    });
 
     for rule in [&narrow, &open] {
         region.act(["sg", "revoke", "sg-web", "ingress"].iter().chain(rule).copied());

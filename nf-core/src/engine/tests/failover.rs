@@ -98,12 +98,20 @@ fn attached_to(instance: Option<&str>) -> String {
     } else {
         text.push_str("port = \"nowhere\"\n");
     }
-    for (instance, port) in [("i-1", "p1"), ("i-2", "p2")] {
-        text.push_str("[[instance]]\ninstance_id = \"");
-        text.push_str(instance);
-        text.push_str("\"\nport = [{ name = \"");
-        text.push_str(port);
-        text.push_str("\", device_index = 1 }]\n");
+    for (n, instance, port) in [(1, "i-1", "p1"), (2, "i-2", "p2")] {
+        text.push_str(&format!(
+            r#"
+            [[instance]]
+            instance_id = "{instance}"
+            port = [{{ name = "{port}-primary" }}, {{ name = "{port}", device_index = 1 }}]
+
+            [[network_interface]]
+            network_interface_id = "eni-primary-{n}"
+            subnet_id = "subnet-1"
+            private_ip_address = "10.0.1.10{n}"
+            attachment = {{ instance_id = "{instance}", device_index = 0 }}
+            "#
+        ));
     }
     text
 }
@@ -263,8 +271,8 @@ fn flows_of_an_interface_that_is_detached_end_at_once() {
 #[test]
 fn no_packet_reaches_a_stopped_instance_not_even_over_its_subnets_segment() {
     let running = attached_to(Some("i-1"));
-    let stopped = running
-        .replace("instance_id = \"i-1\"\nport", "instance_id = \"i-1\"\nstate = \"stopped\"\nport");
+    let stopped =
+        running.replace("instance_id = \"i-1\"\n", "instance_id = \"i-1\"\nstate = \"stopped\"\n");
     assert_ne!(running, stopped);
     let mut w = begin();
     exchange(&mut w, "p1");

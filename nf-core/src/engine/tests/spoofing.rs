@@ -121,7 +121,14 @@ const NETWORK: &str = r#"
 
     [[instance]]
     instance_id = "i-1"
-    port = [{ name = "p1", device_index = 1 }]
+    port = [{ name = "p0" }, { name = "p1", device_index = 1 }]
+
+    [[network_interface]]
+    network_interface_id = "eni-primary"
+    subnet_id = "subnet-1"
+    private_ip_address = "10.0.1.70"
+    groups = ["sg-all"]
+    attachment = { instance_id = "i-1", device_index = 0 }
 "#;
 
 /// The instances behind ports `web` and `private`.

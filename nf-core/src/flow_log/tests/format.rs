@@ -114,13 +114,3 @@ fn every_field_of_a_record_is_told() {
         ]
     );
 }
-
-#[test]
-fn what_a_document_says_is_one_word() {
-    let mut w = world("");
-    let hostile = DOCUMENT.replace("123456789010", "1 2\\n3\\u00a0");
-    let log = log("d", "eni-b", "max_aggregation_interval = 60");
-    w.reload(&format!("{hostile}{log}"));
-    until(&mut w, 20);
-    assert_eq!(lines(&mut w), ["2 1_2_3_ eni-b - - - - - - - 1418529400 1418529420 - NODATA"]);
-}

@@ -1,5 +1,7 @@
 //! What is not told, and that this is told.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::flow_log::{Loss, Rejection};
 use crate::tuple::{Protocol, Tuple};
@@ -10,6 +12,10 @@ fn lost(w: &World, loss: Loss) -> u64 {
 }
 
 fn reject(w: &mut World, n: u16, flags: u8) {
+    reject_of(w, n, flags, None);
+}
+
+fn reject_of(w: &mut World, n: u16, flags: u8, environment: Option<&Arc<str>>) {
     let snapshot = w.engine.snapshot().clone();
     let (eni, _) = snapshot.enis().find(|(_, eni)| eni.id.to_string() == "eni-b").unwrap();
     let tuple = Tuple { protocol: Protocol::Tcp, src: at("192.0.2.7:1"), dst: at("10.0.1.11:2") };
@@ -18,7 +24,7 @@ fn reject(w: &mut World, n: u16, flags: u8) {
         direction: TrafficDirection::Ingress,
         tuple,
         received: tuple.with_dst_ip([198, 51, 100, 11].into()),
-        environment: None,
+        environment,
         bytes: 60,
         packets: 1,
         tcp_flags: flags,
@@ -121,6 +127,7 @@ fn windows_wait_while_nobody_takes_records_and_nothing_is_lost() {
         until(&mut w, 20 + 60 * round);
     }
     assert_eq!(w.engine.flow_logs().queued(), 20_000);
+    until(&mut w, 300);
     pass(&mut w, "a", &udp("10.0.1.10:7", "10.0.1.11:2"), "b");
     until(&mut w, 321);
     assert_eq!(w.engine.flow_logs().queued(), 20_000, "the window stays open");
@@ -157,4 +164,12 @@ fn records_that_cannot_wait_are_counted_and_skipped() {
         "what was lost is said of those who lost it"
     );
     assert_eq!(w.engine.flow_logs().counters().records, 32_768 + 4);
+}
+
+#[test]
+fn an_environment_is_one_word_whatever_it_is_called() {
+    let mut w = world(&minutely("eni-b", "srcport hs-environment-id log-status"));
+    reject_of(&mut w, 7, 0, Some(&"one two\nthree\u{a0}".into()));
+    until(&mut w, 20);
+    assert_eq!(lines(&mut w), ["7 one_two_three_ OK"]);
 }

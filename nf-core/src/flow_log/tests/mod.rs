@@ -82,6 +82,7 @@ const DOCUMENT: &str = r#"
     ipv6_addresses = ["fd00:a:0:1::10"]
     mac_address = "02:00:00:00:00:0a"
     attachment = { instance_id = "i-a", device_index = 0 }
+    connection_tracking = { udp_timeout = 60 }
 
     [[network_interface]]
     network_interface_id = "eni-b"
@@ -91,6 +92,7 @@ const DOCUMENT: &str = r#"
     ipv6_addresses = ["fd00:a:0:1::11"]
     mac_address = "02:00:00:00:00:0b"
     port = "b"
+    connection_tracking = { udp_timeout = 60 }
 
     [[network_interface]]
     network_interface_id = "eni-c"

@@ -36,6 +36,7 @@ fn a_log_of_ten_minutes_has_windows_of_its_own() {
     let frame = udp("10.0.1.10:7", "10.0.1.11:2");
     let mut counted = 0;
     for minute in 0..3 {
+        until(&mut w, 10 + 50 * minute);
         pass(&mut w, "a", &frame, "b");
         until(&mut w, 20 + 60 * minute);
         let minutely: Vec<_> = w.recorded();
@@ -43,16 +44,18 @@ fn a_log_of_ten_minutes_has_windows_of_its_own() {
         counted += 1;
     }
     assert_eq!(counted, 3);
+    until(&mut w, 160);
+    pass(&mut w, "a", &frame, "b");
     until(&mut w, 199);
-    w.recorded();
+    assert_eq!(w.recorded(), []);
     until(&mut w, 200);
     let of_ten: Vec<_> = w.recorded().into_iter().filter(|(id, _)| id == "fl-t").collect();
     let line = |text: String| ("fl-t".to_owned(), text);
     assert_eq!(
         of_ten,
         [
-            line(format!("3 {} {} OK", second(0), second(80))),
-            line(format!("3 {} {} OK", second(0), second(80))),
+            line(format!("4 {} {} OK", second(10), second(160))),
+            line(format!("4 {} {} OK", second(10), second(160))),
             line(format!("- {} {} NODATA", second(0), second(200))),
             line(format!("- {} {} NODATA", second(0), second(200))),
         ],
@@ -75,7 +78,7 @@ fn a_flow_that_ends_tells_what_is_left_at_once() {
         [
             format!("7 1 40 {} {} OK", second(0), second(0)),
             format!("- - - {} {} NODATA", second(20), second(80)),
-            format!("7 1 40 {} {} OK", second(80), second(100)),
+            format!("7 1 40 {} {} OK", second(100), second(100)),
         ]
     );
     assert_eq!(w.engine.flow_logs().flow_count(), 0);

@@ -46,12 +46,17 @@ impl<K: Eq + Hash> Count<K> {
     /// Counts `weight` more of `owner`'s; reports what is at `path` if it is the first past the
     /// quota.
     fn add(&mut self, owner: K, weight: u32, path: impl FnOnce() -> Path, problems: &mut Problems) {
+        if self.passes(owner, weight) {
+            problems.add(path(), self.quota.exceeded());
+        }
+    }
+
+    /// Counts `weight` more of `owner`'s. Whether this is the first past the quota.
+    fn passes(&mut self, owner: K, weight: u32) -> bool {
         let counted = self.counted.entry(owner).or_default();
         let before = *counted;
         *counted = before.saturating_add(weight);
-        if before <= self.quota.limit && *counted > self.quota.limit {
-            problems.add(path(), self.quota.exceeded());
-        }
+        before <= self.quota.limit && *counted > self.quota.limit
     }
 }
 
@@ -225,9 +230,12 @@ fn check_rules(document: &Document, ids: &Ids<'_>, problems: &mut Problems) {
             let path = path.key(direction);
             for (position, rule) in all.iter().enumerate() {
                 let weights = Weights::of(rule, document, ids);
-                let at = || path.index(position);
-                rules.add((place, direction, "IPv4"), weights.v4, at, problems);
-                rules.add((place, direction, "IPv6"), weights.v6, at, problems);
+                let v4 = rules.passes((place, direction, "IPv4"), weights.v4);
+                let v6 = rules.passes((place, direction, "IPv6"), weights.v6);
+                // Once, even if it is too much for both.
+                if v4 || v6 {
+                    problems.add(path.index(position), rules.quota.exceeded());
+                }
             }
         }
     }

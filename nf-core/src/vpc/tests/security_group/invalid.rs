@@ -335,7 +335,7 @@ fn list(max_entries: u32, networks: &[&str]) -> String {
 fn a_prefix_list_that_does_not_exist_cannot_be_named() {
     assert_eq!(
         problems_of_rule(r#"ip_protocol = "-1", prefix_list_id = "pl-gone""#),
-        ["security_group[0].ingress[0].prefix_list_id: InvalidPrefixListID.NotFound"]
+        ["security_group[0].ingress[0].prefix_list_id: InvalidPrefixListId.NotFound"]
     );
 }
 
