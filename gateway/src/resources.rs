@@ -1,14 +1,15 @@
 //! The desired state on its way from the resource document to the engine, and back.
 //!
-//! The whole document is read on a fixed beat, changed or not: the work is always the same, and a
-//! change can neither be missed nor come as a surprise to code that seldom runs. Only when what it
-//! says differs from the state in force does a new generation begin.
+//! The whole file is read on a fixed beat, changed or not, so that no change can be missed. Its text
+//! is taken apart when it differs from what was read last, and when what it says differs from the
+//! state in force, a new generation begins.
 //!
 //! An order of the API is a change of the document: it is read as on the beat, changed, checked and
 //! written back before anything else sees it. What the file says is what is in force, whoever wrote
 //! it last.
 
 mod order;
+mod spare;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,8 +28,8 @@ use order::{Attempt, attempt};
 /// A document that is valid.
 #[derive(Debug)]
 pub struct Valid {
-    /// The document.
-    pub document: Document,
+    /// The document's file.
+    pub file: Arc<ResourceFile>,
     /// What it says.
     pub snapshot: Arc<Snapshot>,
     /// What it allows but hardly means.
@@ -41,16 +42,32 @@ pub struct Valid {
 ///
 /// Everything that is wrong with it.
 pub fn read(file: &Path, generation: Generation) -> Result<Valid, Vec<Diagnostic>> {
-    let file = ResourceFile::read(file)?;
+    let file = Arc::new(ResourceFile::read(file)?);
     let snapshot = Arc::new(file.snapshot(generation)?);
+    spare::give_back(&file);
     Ok(Valid::of(file, snapshot))
+}
+
+/// Reads the document again, unless its text is what it was.
+fn read_again(
+    file: &Path,
+    known: &Arc<ResourceFile>,
+    generation: Generation,
+) -> Result<Option<Valid>, Vec<Diagnostic>> {
+    let file = ResourceFile::read_again(file, known)?;
+    if Arc::ptr_eq(&file, known) {
+        return Ok(None);
+    }
+    let snapshot = Arc::new(file.snapshot(generation)?);
+    spare::give_back(&file);
+    Ok(Some(Valid::of(file, snapshot)))
 }
 
 impl Valid {
     /// What a file says, `snapshot`.
-    fn of(file: ResourceFile, snapshot: Arc<Snapshot>) -> Self {
+    fn of(file: Arc<ResourceFile>, snapshot: Arc<Snapshot>) -> Self {
         let warnings = file.warnings(&snapshot);
-        Self { document: file.into_document(), snapshot, warnings }
+        Self { file, snapshot, warnings }
     }
 }
 
@@ -58,7 +75,8 @@ impl Valid {
 #[derive(Clone, Debug)]
 pub struct Resources {
     store: Store,
-    document: Arc<Document>,
+    /// As it was last found valid.
+    read: Arc<ResourceFile>,
     in_force: Arc<Snapshot>,
     warnings: Vec<Diagnostic>,
     /// What is wrong with the document as it was last read.
@@ -71,10 +89,11 @@ pub struct Resources {
 impl Resources {
     /// The state that a first reading of `file` brought.
     #[must_use]
-    pub fn new(file: PathBuf, Valid { document, snapshot, warnings }: Valid) -> Self {
+    pub fn new(file: PathBuf, valid: Valid) -> Self {
+        let Valid { file: read, snapshot, warnings } = valid;
         let this = Self {
             store: Store::new(file),
-            document: Arc::new(document),
+            read,
             in_force: snapshot,
             warnings,
             errors: Vec::new(),
@@ -90,10 +109,15 @@ impl Resources {
     /// to be given. An invalid document changes nothing; it is logged when it first is so, and
     /// whenever what is wrong with it changes.
     pub async fn reload(&mut self) -> bool {
-        let (file, generation) = (self.file().to_owned(), self.in_force.generation().next());
-        let reading = tokio::task::spawn_blocking(move || read(&file, generation)).await;
-        match reading {
-            Ok(Ok(valid)) => self.take_over(valid),
+        let (file, known) = (self.file().to_owned(), self.read.clone());
+        let generation = self.in_force.generation().next();
+        let work = move || read_again(&file, &known, generation);
+        match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(Some(valid))) => self.take_over(valid),
+            Ok(Ok(None)) => {
+                self.found_valid();
+                false
+            }
             Ok(Err(errors)) => {
                 self.refuse(errors);
                 false
@@ -109,9 +133,9 @@ impl Resources {
     /// Carries out an order. Returns what its actions answer, and whether a new state is in force
     /// now, as for [`Self::reload`]. An order that is refused has changed nothing.
     pub async fn change(&mut self, order: Order) -> (Result<Vec<Value>, Refusal>, bool) {
-        let (store, document, in_force) =
-            (self.store.clone(), self.document.clone(), self.in_force.clone());
-        let work = move || attempt(&store, &document, &in_force, &order);
+        let (store, known, in_force) =
+            (self.store.clone(), self.read.clone(), self.in_force.clone());
+        let work = move || attempt(&store, &known, &in_force, &order);
         match tokio::task::spawn_blocking(work).await {
             Ok(Attempt { read: Ok(valid), answers }) => (answers, self.take_over(valid)),
             Ok(Attempt { read: Err(errors), answers }) => {
@@ -125,16 +149,18 @@ impl Resources {
         }
     }
 
-    fn take_over(&mut self, Valid { document, snapshot, warnings }: Valid) -> bool {
+    fn found_valid(&mut self) {
         self.valid_reads += 1;
         self.last_valid = (Instant::now(), SystemTime::now());
         if !std::mem::take(&mut self.errors).is_empty() {
             tracing::info!(file = %self.file().display(), "the resource document is valid again");
         }
-        if document != *self.document {
-            // Perhaps only what no packet depends on, such as tags.
-            self.document = Arc::new(document);
-        }
+    }
+
+    fn take_over(&mut self, Valid { file, snapshot, warnings }: Valid) -> bool {
+        self.found_valid();
+        // Perhaps it says only other things that no packet depends on, such as tags.
+        self.read = file;
         if snapshot.same_resources(&self.in_force) {
             // The lines may have moved.
             self.warnings = warnings;
@@ -177,7 +203,7 @@ impl Resources {
     /// The document that says the state in force.
     #[must_use]
     pub fn document(&self) -> &Document {
-        &self.document
+        self.read.document()
     }
 
     /// The state in force.
@@ -244,6 +270,22 @@ mod tests {
         assert_eq!(resources.in_force().vpcs().next().unwrap().1.id.to_string(), "vpc-b");
         assert!(!resources.reload().await);
         assert_eq!(resources.reads(), (4, 0));
+    }
+
+    #[tokio::test]
+    async fn an_unchanged_document_is_not_taken_apart_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("resources.toml");
+        fs::write(&file, ONE).unwrap();
+        let mut resources = Resources::new(file.clone(), read(&file, Generation(1)).unwrap());
+        let before = resources.read.clone();
+        fs::write(&file, ONE).unwrap();
+        assert!(!resources.reload().await);
+        assert!(Arc::ptr_eq(&before, &resources.read));
+        fs::write(&file, format!("\n{ONE}")).unwrap();
+        assert!(!resources.reload().await);
+        assert_eq!(resources.read.text(), format!("\n{ONE}"));
+        assert_eq!(resources.reads(), (3, 0));
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! The resource document on disk: TOML in, a [`Snapshot`] out, or every error with its line.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use nf_core::id::Generation;
 use nf_core::vpc::{Document, Invalid, Snapshot};
@@ -29,6 +30,19 @@ impl ResourceFile {
         Self::from_source(Source::read(file).map_err(|error| vec![error])?)
     }
 
+    /// Reads a document again; if the text is the same to the byte, it still says what is `known`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`].
+    pub fn read_again(file: &Path, known: &Arc<Self>) -> Result<Arc<Self>, Vec<Diagnostic>> {
+        let source = Source::read(file).map_err(|error| vec![error])?;
+        if source.text() == known.text() {
+            return Ok(Arc::clone(known));
+        }
+        Self::from_source(source).map(Arc::new)
+    }
+
     pub(super) fn from_source(source: Source) -> Result<Self, Vec<Diagnostic>> {
         let document = shape::read(&source)?;
         Ok(Self { source, document })
@@ -38,12 +52,6 @@ impl ResourceFile {
     #[must_use]
     pub const fn document(&self) -> &Document {
         &self.document
-    }
-
-    /// The same, for keeps.
-    #[must_use]
-    pub fn into_document(self) -> Document {
-        self.document
     }
 
     /// The same file with another text, which says `document`.

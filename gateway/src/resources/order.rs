@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use nf_core::vpc::{Document, Snapshot};
+use nf_core::vpc::Snapshot;
 use serde_json::Value;
 
-use super::Valid;
+use super::{Valid, spare};
 use crate::actions::{Changed, Draft, IdSource, Present, Refusal, Request, perform};
 use crate::config::store::{self, Store};
 use crate::config::{Diagnostic, ResourceFile, edit};
@@ -46,7 +46,7 @@ enum NotWritten {
 /// Carries out an order on the document as it stands. If that is `known`, it says `in_force`.
 pub(super) fn attempt(
     store: &Store,
-    known: &Document,
+    known: &Arc<ResourceFile>,
     in_force: &Arc<Snapshot>,
     order: &Order,
 ) -> Attempt {
@@ -78,11 +78,11 @@ pub(super) fn attempt(
 /// The file, and what it says.
 fn read(
     store: &Store,
-    known: &Document,
+    known: &Arc<ResourceFile>,
     in_force: &Arc<Snapshot>,
-) -> Result<(ResourceFile, Arc<Snapshot>), Vec<Diagnostic>> {
-    let file = ResourceFile::read(store.file())?;
-    if file.document() == known {
+) -> Result<(Arc<ResourceFile>, Arc<Snapshot>), Vec<Diagnostic>> {
+    let file = ResourceFile::read_again(store.file(), known)?;
+    if Arc::ptr_eq(&file, known) || file.document() == known.document() {
         return Ok((file, in_force.clone()));
     }
     let snapshot = Arc::new(file.snapshot(in_force.generation().next())?);
@@ -123,7 +123,9 @@ fn write(store: &Store, file: &ResourceFile, changed: Changed) -> Result<Valid, 
         NotWritten::Refused(Refusal::new("InternalError", message))
     })?;
     store.write(file, &text)?;
-    Ok(Valid::of(file.changed(text, document), snapshot))
+    let written = Arc::new(file.changed(text, document));
+    spare::give_back(&written);
+    Ok(Valid::of(written, snapshot))
 }
 
 impl From<store::Error> for NotWritten {

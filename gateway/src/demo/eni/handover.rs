@@ -141,8 +141,14 @@ impl Handover {
         let (private, device) =
             (plan::at(plan::PRIVATE, plan::ECHO), self.to.port(plan::DEVICE_INDEX));
         let flows = stage.lab.daemon.flows()?;
-        let flow = flows.iter().find(|flow| flow.forward.received.source == client);
-        let way = flow.map(|flow| (flow.forward.sent.destination, flow.reverse.port.as_str()));
+        // The standby's first answer may be ahead of the first datagram of the new flow, which then
+        // is the other way round.
+        let ways =
+            flows.iter().flat_map(|it| [(&it.forward, &it.reverse), (&it.reverse, &it.forward)]);
+        let way = ways
+            .filter(|(there, _)| there.received.source == client)
+            .map(|(there, back)| (there.sent.destination, back.port.as_str()))
+            .next();
         stage.report.equal(
             format!("the connection {client} → {public} went on, now by {device}"),
             &way,

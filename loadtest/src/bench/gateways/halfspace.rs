@@ -302,6 +302,7 @@ hook = "{hook}"
 flows = {flows}
 ipv6_flows = {IPV6_FLOWS}
 state_dir = "{dir}"
+flow_log_dir = "{dir}"
 pin_dir = "{pins}"
 metrics_listen = "{STATUS}"
 "#
