@@ -59,7 +59,7 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
         return Ok(());
     }
     let baseline = Baseline::read(&arguments.baseline)?;
-    let comparison = baseline.compare(&measured);
+    let comparison = baseline.compare(&measured, &made_with);
     println!("{}", comparison.table());
     if let Some(others) = baseline.made_with.differences(&made_with) {
         println!("The baseline was made with other versions: {others}.");
