@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use halfspace_testbed::programs::{Echo, Nginx};
@@ -16,6 +17,7 @@ on_each_datapath!(
     a_detached_environment_loses_its_flows_and_no_other_does,
     an_environment_is_gone_with_its_interface,
     an_environment_outlives_its_bridge,
+    a_bridge_hands_out_the_addresses_of_its_prefix_by_itself,
     mistakes_in_attaching_are_told,
     tenants_with_the_same_addresses_never_meet,
 );
@@ -124,6 +126,29 @@ fn an_environment_is_gone_with_its_interface(datapath: Datapath) {
     assert!(lab.gateway.flows().iter().all(|flow| flow.forward.port == "blue1"));
     stream.echo("here").unwrap();
     drop(echoes);
+}
+
+fn a_bridge_hands_out_the_addresses_of_its_prefix_by_itself(datapath: Datapath) {
+    let lab = Tenants::open("bridge-prefix", datapath, 1, 6);
+    let blue = &lab.all[0];
+    let bridge = "lambda_bridge_id = \"bridge-blue\"\n";
+    let more = format!("{bridge}ipv4_prefixes = [\"10.0.1.128/28\"]\nport_range = [5000, 5001]\n");
+    lab.gateway.change_resources(&lab.document.replace(bridge, &more));
+    let generation = lab.gateway.generation();
+    let inside = &Inside::BOTH[0];
+    let _echo = Echo::start(&blue.service, inside.service_at(7)).unwrap();
+    let sockets = blue
+        .environments
+        .iter()
+        .map(|it| datagram_socket(it, inside.environment_at(40_000), inside.service_at(7)))
+        .collect::<Vec<_>>();
+    let seen: BTreeSet<_> = sockets.iter().map(|it| seen_by(it, "?").unwrap()).collect();
+    assert_eq!(seen.len(), 6, "each has a port of its own: {seen:?}");
+    let own = seen.iter().filter(|it| it.ip() == inside.bridge).count();
+    assert_eq!(own, 2, "the primary address comes first: {seen:?}");
+    let prefix = |ip: IpAddr| matches!(ip, IpAddr::V4(ip) if (128..144).contains(&ip.octets()[3]));
+    assert!(seen.iter().all(|it| it.ip() == inside.bridge || prefix(it.ip())), "{seen:?}");
+    assert_eq!(lab.gateway.generation(), generation, "nobody was asked");
 }
 
 fn an_environment_outlives_its_bridge(datapath: Datapath) {

@@ -39,6 +39,15 @@ fn a_hot_attached_interface_is_reached_and_a_detached_one_is_not(datapath: Datap
     // Its place sends nothing any more either.
     let from_there = converse(&region.web.namespace, at(region.db.primary, 7));
     assert!(from_there.is_err());
+
+    // Forced, and by the attachment: nobody is asked either way.
+    region.act(["eni", "attach", "eni-float", "--instance", "i-web", "--device-index", "1"]);
+    let mut heard = converse(&region.db.namespace, at(FLOATING, 7)).unwrap();
+    let told = region.interface("eni-float");
+    let attachment = told["attachment"]["attachment_id"].as_str().unwrap();
+    region.act(["eni", "detach", attachment, "--force"]);
+    heard.be_patient_for(Duration::from_millis(300));
+    heard.echo("detached").unwrap_err();
     region.act(["eni", "delete", "eni-float"]);
 }
 

@@ -3,9 +3,11 @@
 
 mod addresses;
 mod attachment;
+mod cards;
 mod checks;
 mod elastic_ips;
 mod failover;
 mod prefixes;
+mod quotas;
 mod routing;
 mod security_groups;

@@ -1,6 +1,7 @@
 //! Interfaces that move: the next packet of every flow goes where the interface is now, and flows of
 //! other interfaces do not notice.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::*;
@@ -99,7 +100,9 @@ fn attached_to(instance: Option<&str>) -> String {
         text.push_str("port = \"nowhere\"\n");
     }
     for (n, instance, port) in [(1, "i-1", "p1"), (2, "i-2", "p2")] {
-        text.push_str(&format!(
+        // Writing to a String does not fail.
+        let _ = write!(
+            text,
             r#"
             [[instance]]
             instance_id = "{instance}"
@@ -111,7 +114,7 @@ fn attached_to(instance: Option<&str>) -> String {
             private_ip_address = "10.0.1.10{n}"
             attachment = {{ instance_id = "{instance}", device_index = 0 }}
             "#
-        ));
+        );
     }
     text
 }
