@@ -5,6 +5,7 @@
 
 mod bench;
 mod capacity;
+mod conform;
 mod connections;
 mod environments;
 mod error;
@@ -42,6 +43,8 @@ enum Command {
     Report(bench::report::Arguments),
     /// Measures how many connections a stateful gateway tracks, how fast it takes and removes them.
     Capacity(capacity::Arguments),
+    /// Holds a NAT to the requirements of its RFCs, by what hosts at both its ends see of each other.
+    Conform(conform::Arguments),
     /// Sends raw frames of many flows, and checks, counts and times them behind the gateway.
     Packets(packets::Arguments),
     /// Opens TCP connections, or sends requests on kept ones, and measures rates and latencies.
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Report(arguments) => bench::report::run(&arguments).map(|()| Outcome::Fine),
         Command::Capacity(arguments) => capacity::run(&arguments),
+        Command::Conform(arguments) => conform::run(&arguments),
         Command::Packets(arguments) => packets::run(&arguments),
         Command::Connections(arguments) => connections::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),

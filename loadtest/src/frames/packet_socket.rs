@@ -38,42 +38,8 @@ impl PacketSocket {
     ///
     /// [`Error::System`].
     pub fn open(plan: &Plan, output: u32) -> Result<Self, Error> {
-        let failed = |action| Error::System { action, source: io::Error::last_os_error() };
         // Protocol zero: nothing is ever received.
-        // SAFETY: socket(2) takes three integers.
-        let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
-        if fd < 0 {
-            return Err(failed("open a packet socket"));
-        }
-        // SAFETY: a fresh descriptor that nobody else knows of.
-        let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-        // The queueing discipline would only add its own drops; refused by old kernels, harmless.
-        let bypass: libc::c_int = 1;
-        // SAFETY: pointer and length describe `bypass`, which outlives the call.
-        unsafe {
-            libc::setsockopt(
-                socket.as_raw_fd(),
-                libc::SOL_PACKET,
-                libc::PACKET_QDISC_BYPASS,
-                (&raw const bypass).cast(),
-                size_of_val(&bypass) as libc::socklen_t,
-            );
-        }
-        // SAFETY: all zero bytes are a valid `sockaddr_ll`: it has integers and an array only.
-        let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_ifindex = output.cast_signed();
-        // SAFETY: pointer and length describe `address`, which outlives the call.
-        let bound = unsafe {
-            libc::bind(
-                socket.as_raw_fd(),
-                (&raw const address).cast(),
-                size_of_val(&address) as libc::socklen_t,
-            )
-        };
-        if bound < 0 {
-            return Err(failed("bind a packet socket to the link"));
-        }
+        let socket = open_on(output, 0)?;
         Ok(Self {
             socket,
             plan: *plan,
@@ -224,6 +190,56 @@ impl PacketSocket {
         }
         Ok(())
     }
+}
+
+/// A packet socket in the calling thread's namespace, bound to the link with index `link`, that
+/// receives frames of an Ethernet `protocol`: none with zero.
+///
+/// # Errors
+///
+/// [`Error::System`].
+pub fn open_on(link: u32, protocol: u16) -> Result<OwnedFd, Error> {
+    let failed = |action| Error::System { action, source: io::Error::last_os_error() };
+    // Nothing is received before the socket is bound to the link.
+    // SAFETY: socket(2) takes three integers.
+    let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(failed("open a packet socket"));
+    }
+    // SAFETY: a fresh descriptor that nobody else knows of.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    // The queueing discipline would only add its own drops; and what this host sends by the link is
+    // not received by it. Refused by old kernels, harmless.
+    for option in [libc::PACKET_QDISC_BYPASS, libc::PACKET_IGNORE_OUTGOING] {
+        let yes: libc::c_int = 1;
+        // SAFETY: pointer and length describe `yes`, which outlives the call.
+        unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_PACKET,
+                option,
+                (&raw const yes).cast(),
+                size_of_val(&yes) as libc::socklen_t,
+            );
+        }
+    }
+    // SAFETY: all zero bytes are a valid `sockaddr_ll`: it has integers and an array only.
+    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = protocol.to_be();
+    address.sll_ifindex = link.cast_signed();
+    // SAFETY: pointer and length describe `address`, which outlives the call.
+    let bound = unsafe {
+        libc::bind(
+            socket.as_raw_fd(),
+            (&raw const address).cast(),
+            size_of_val(&address) as libc::socklen_t,
+        )
+    };
+    if bound < 0 {
+        return Err(failed("bind a packet socket to the link"));
+    }
+    Ok(socket)
 }
 
 /// Whether a frame carries the time: the first does, as the program's.

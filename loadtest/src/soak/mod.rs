@@ -12,7 +12,7 @@
 //! | `memory` | whether its memory is flat |
 //! | `report` | what it comes to |
 
-mod daemon;
+pub mod daemon;
 mod holdings;
 pub mod kernel_maps;
 pub mod lab;

@@ -9,7 +9,8 @@ use halfspace_testbed::{Requirement, ready, wait_until};
 use super::*;
 
 /// What the soak needs of a machine.
-const NEEDED: [Requirement; 3] = [Requirement::Root, Requirement::Bpf, Requirement::Program("ip")];
+pub const NEEDED: [Requirement; 3] =
+    [Requirement::Root, Requirement::Bpf, Requirement::Program("ip")];
 
 /// For what happens within a moment, on a machine that is busy.
 const SOON: Duration = Duration::from_secs(20);
@@ -31,7 +32,7 @@ pub fn lab(name: &str) -> Option<Lab> {
 
 /// The gateway: `$HALFSPACE`, or built here. No dependency of this crate makes cargo build it, and
 /// one that happens to lie around may be older than the sources.
-fn halfspace() -> PathBuf {
+pub fn halfspace() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT
         .get_or_init(|| {
