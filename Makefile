@@ -23,7 +23,7 @@ FUZZ_PACKAGES := g++
 # Making and running the container image without a daemon.
 IMAGE_PACKAGES := buildah podman runc
 
-.PHONY: build demo test check fuzz bench perf-guard image clean \
+.PHONY: build demo test check fuzz bench conformance perf-guard image clean \
 	build-packages run-packages bench-packages guard-packages fuzz-packages image-packages
 
 build: build-packages ## Build everything, optimised
@@ -51,6 +51,9 @@ bench: build bench-packages run-packages ## Measure against peers, in namespaces
 	target/release/halfspace-loadtest report --results $(BENCH_DIR)/results.json \
 		--html $(BENCH_DIR)/report.html \
 		--markdown $(if $(QUICK),$(BENCH_DIR)/benchmarks.md,docs/benchmarks.md)
+
+conformance: build bench-packages run-packages ## Hold known NATs to their RFCs, in namespaces of its own (root)
+	target/release/halfspace-loadtest conformance
 
 perf-guard: build-packages run-packages guard-packages ## Whether packets and flows cost more than they did; UPDATE=1 takes over what they cost now
 	$(CARGO) build --release -p halfspace-slow-path

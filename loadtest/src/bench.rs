@@ -27,6 +27,7 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use halfspace_testbed::{Interrupt, Requirement, missing};
 
+use crate::binary;
 use crate::error::Error;
 use crate::output::Outcome;
 use machine::Machine;
@@ -99,7 +100,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Error> {
     }
     let interrupt = Interrupt::listen()
         .map_err(|source| Error::System { action: "listen for signals", source })?;
-    let halfspace = binary(arguments)?;
+    let halfspace = binary::find(arguments.halfspace.as_deref())?;
     let (rounds, duration) = if arguments.quick {
         QUICK
     } else {
@@ -169,19 +170,6 @@ fn programs(scenarios: &[&Scenario]) -> impl Iterator<Item = &'static str> {
 /// Whether a binary lies where Cargo puts those that are not optimised. It does not tell itself.
 fn is_debug_build(binary: &Path) -> bool {
     binary.parent().is_some_and(|directory| directory.ends_with("debug"))
-}
-
-/// The flag, the environment, or what lies beside our own executable.
-fn binary(arguments: &Arguments) -> Result<PathBuf, Error> {
-    if let Some(named) = &arguments.halfspace {
-        return Ok(named.clone());
-    }
-    if let Some(named) = std::env::var_os("HALFSPACE") {
-        return Ok(named.into());
-    }
-    let own = std::env::current_exe()
-        .map_err(|source| Error::System { action: "find our own executable", source })?;
-    Ok(own.with_file_name("halfspace"))
 }
 
 #[cfg(test)]

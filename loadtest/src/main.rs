@@ -4,6 +4,7 @@
 //! beside them.
 
 mod bench;
+mod binary;
 mod capacity;
 mod conform;
 mod connections;
@@ -45,6 +46,8 @@ enum Command {
     Capacity(capacity::Arguments),
     /// Holds a NAT to the requirements of its RFCs, by what hosts at both its ends see of each other.
     Conform(conform::Arguments),
+    /// Writes a page of what `conform` finds out about NATs that it sets up itself.
+    Conformance(conform::document::Arguments),
     /// Sends raw frames of many flows, and checks, counts and times them behind the gateway.
     Packets(packets::Arguments),
     /// Opens TCP connections, or sends requests on kept ones, and measures rates and latencies.
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Report(arguments) => bench::report::run(&arguments).map(|()| Outcome::Fine),
         Command::Capacity(arguments) => capacity::run(&arguments),
         Command::Conform(arguments) => conform::run(&arguments),
+        Command::Conformance(arguments) => conform::document::run(&arguments),
         Command::Packets(arguments) => packets::run(&arguments),
         Command::Connections(arguments) => connections::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),

@@ -11,14 +11,18 @@
 //! | `checks` | all of them, a file for each document |
 //! | `policy` | which of them have to be met |
 //! | `report` | the matrix |
+//! | `stage` | NATs that are known |
+//! | `document` | the page that compares them |
 
 mod check;
 mod checks;
+pub mod document;
 mod end;
 mod fragments;
 mod policy;
 mod probe;
 mod report;
+mod stage;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +41,43 @@ use crate::frames::place::Place;
 use crate::guard::Guard;
 use crate::output::{Outcome, Output, Progress};
 
+/// The two sides of a NAT.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Ends {
+    /// Interface behind the NAT
+    #[arg(long, value_name = "IFACE[@NETNS]")]
+    pub inside: Place,
+    /// The NAT's address there
+    #[arg(long, value_name = "IP")]
+    pub gateway: Ipv4Addr,
+    /// Hosts behind the NAT
+    #[arg(long, value_name = "IP", value_delimiter = ',', required = true)]
+    pub client: Vec<Ipv4Addr>,
+    /// Interface in front of it
+    #[arg(long, value_name = "IFACE[@NETNS]")]
+    pub outside: Place,
+    /// Hosts in front of it
+    #[arg(long, value_name = "IP", value_delimiter = ',', required = true)]
+    pub server: Vec<Ipv4Addr>,
+    /// The NAT's own addresses in front, which the hosts there reach by ARP
+    #[arg(long, value_name = "IP", value_delimiter = ',', required = true)]
+    pub external: Vec<Ipv4Addr>,
+    /// MTU of the link in front, if it takes less than the one behind
+    #[arg(long, value_name = "BYTES")]
+    pub outside_mtu: Option<u16>,
+}
+
+/// How much is checked.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct How {
+    /// Only requirements whose ids begin with this
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    pub only: String,
+    /// Check timers too, which takes minutes
+    #[arg(long)]
+    pub slow: bool,
+}
+
 /// Options of `conform`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
@@ -47,33 +88,10 @@ with commas.
 Exit code 3 if a MUST failed that the policy does not expect to. A policy is a TOML file:
   expected_to_fail = [\"RFC4787-REQ-1\", \"RFC5382-REQ-1\"]")]
 pub struct Arguments {
-    /// Interface behind the NAT
-    #[arg(long, value_name = "IFACE[@NETNS]")]
-    inside: Place,
-    /// The NAT's address there
-    #[arg(long, value_name = "IP")]
-    gateway: Ipv4Addr,
-    /// Hosts behind the NAT
-    #[arg(long, value_name = "IP", value_delimiter = ',', required = true)]
-    client: Vec<Ipv4Addr>,
-    /// Interface in front of it
-    #[arg(long, value_name = "IFACE[@NETNS]")]
-    outside: Place,
-    /// Hosts in front of it
-    #[arg(long, value_name = "IP", value_delimiter = ',', required = true)]
-    server: Vec<Ipv4Addr>,
-    /// The NAT's own addresses in front, which the hosts there reach by ARP
-    #[arg(long, value_name = "IP", value_delimiter = ',', required = true)]
-    external: Vec<Ipv4Addr>,
-    /// MTU of the link in front, if it takes less than the one behind
-    #[arg(long, value_name = "BYTES")]
-    outside_mtu: Option<u16>,
-    /// Only requirements whose ids begin with this
-    #[arg(long, value_name = "ID")]
-    only: Option<String>,
-    /// Check timers too, which takes minutes
-    #[arg(long)]
-    slow: bool,
+    #[command(flatten)]
+    ends: Ends,
+    #[command(flatten)]
+    how: How,
     /// Which requirements are expected to fail
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -92,10 +110,11 @@ pub struct Arguments {
 ///
 /// [`Error::Usage`], [`Error::Outside`], and whatever an interface refuses.
 pub fn run(arguments: &Arguments) -> Result<Outcome, Error> {
+    let Arguments { ends, how, guard, .. } = arguments;
     let policy = arguments.policy.as_deref().map(Policy::read).transpose()?.unwrap_or_default();
     let interrupt = Interrupt::listen()
-        .map_err(|source| Error::System { action: "listen for signals", source })?;
-    let matrix = check(arguments, &interrupt)?;
+        .map_err(|source| Error::System { action: "listen for interrupts", source })?;
+    let matrix = check(ends, how, *guard, &interrupt)?;
     if arguments.markdown {
         print!("{}", matrix.markdown());
     } else {
@@ -104,27 +123,25 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Error> {
     Ok(Outcome::of(policy.complaints(&matrix.requirements), interrupt.is_raised()))
 }
 
-fn check(arguments: &Arguments, interrupt: &Interrupt) -> Result<Matrix, Error> {
-    let Arguments { inside, outside, gateway, client, server, external, guard, .. } = arguments;
-    if client.len() < 2 || server.len() < 2 {
+fn check(ends: &Ends, how: &How, guard: Guard, interrupt: &Interrupt) -> Result<Matrix, Error> {
+    if ends.client.len() < 2 || ends.server.len() < 2 {
         return Err(Error::Usage(
             "two hosts are needed at either end: --client IP,IP and --server IP,IP".to_owned(),
         ));
     }
-    let only = arguments.only.as_deref().unwrap_or_default();
-    let wanted: Vec<_> = checks::all().filter(|check| check.id.starts_with(only)).collect();
+    let wanted: Vec<_> = checks::all().filter(|check| check.id.starts_with(&how.only)).collect();
     if wanted.is_empty() {
-        return Err(Error::Usage(format!("no requirement's id begins with {only}")));
+        return Err(Error::Usage(format!("no requirement's id begins with {}", how.only)));
     }
     let plan = Plan {
-        clients: client.clone(),
-        servers: server.clone(),
-        external: external.clone(),
-        outside_mtu: arguments.outside_mtu,
-        slow: arguments.slow,
+        clients: ends.client.clone(),
+        servers: ends.server.clone(),
+        external: ends.external.clone(),
+        outside_mtu: ends.outside_mtu,
+        slow: how.slow,
     };
-    let inside = End::open(inside, client, *gateway, *guard)?;
-    let outside = End::open(outside, server, external[0], *guard)?;
+    let inside = End::open(&ends.inside, &ends.client, ends.gateway, guard)?;
+    let outside = End::open(&ends.outside, &ends.server, ends.external[0], guard)?;
     // Another run shortly before has left mappings behind.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let first_port = 20_000 + (now.subsec_nanos() % 40_000) as u16;

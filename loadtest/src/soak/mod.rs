@@ -32,6 +32,7 @@ use std::time::{Duration, Instant};
 
 use halfspace_testbed::{Interrupt, Requirement, missing};
 
+use crate::binary;
 use crate::environments;
 use crate::environments::churn::{self, Ask, Plan, Setting};
 use crate::environments::pool::{Inside, Pool};
@@ -151,10 +152,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Error> {
     if !lacking.is_empty() {
         return Err(Error::Requirements(lacking.iter().map(ToString::to_string).collect()));
     }
-    let binary = match &arguments.halfspace {
-        Some(named) => named.clone(),
-        None => binary()?,
-    };
+    let binary = binary::find(arguments.halfspace.as_deref())?;
     let lab = Lab::lay("soak", binary, arguments.datapath)?;
     let results = soak(&lab, arguments, &interrupt)?;
     arguments.output.print(&results)?;
@@ -165,16 +163,6 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Error> {
         }
     }
     Ok(Outcome::of(results.complaints, results.interrupted))
-}
-
-/// The environment's, or what lies beside our own executable.
-fn binary() -> Result<PathBuf, Error> {
-    if let Some(named) = std::env::var_os("HALFSPACE") {
-        return Ok(named.into());
-    }
-    let own = std::env::current_exe()
-        .map_err(|source| Error::System { action: "find our own executable", source })?;
-    Ok(own.with_file_name("halfspace"))
 }
 
 /// What the threads of a load share.
