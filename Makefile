@@ -33,9 +33,11 @@ demo: build run-packages ## Show the gateway at work, in namespaces of its own (
 	target/release/halfspace demo
 	target/release/halfspace demo eni
 
+# The tests of the generator start the gateway that is built with them, instead of building it again.
 test: build-packages run-packages bench-packages fuzz-packages image-packages ## Every test (root; skips say why)
 	$(MAKE) image
-	$(CARGO) test --workspace --no-fail-fast
+	HALFSPACE=$(abspath $(or $(CARGO_TARGET_DIR),target))/debug/halfspace \
+		$(CARGO) test --workspace --no-fail-fast
 	$(MAKE) fuzz
 
 check: build-packages ## Format, lints, documentation

@@ -88,9 +88,15 @@ impl Known {
 pub struct Stage {
     /// What `conform` is to be told.
     pub ends: Ends,
-    _daemon: Option<Daemon>,
-    _namespaces: [Namespace; 2],
+    _nat: Nat,
+    _sides: [Namespace; 2],
     _bed: Testbed,
+}
+
+/// What translates, for as long as it is held.
+enum Nat {
+    Daemon { _it: Daemon },
+    Kernel { _its: Namespace },
 }
 
 impl Stage {
@@ -123,16 +129,16 @@ impl Stage {
             external: nat.external(),
             outside_mtu: None,
         };
-        let daemon = match nat.rules() {
-            None => {
-                Some(Daemon::start(&bed, gateway, binary.to_owned(), Datapath::Ebpf, DOCUMENT)?)
-            }
+        let nat = match nat.rules() {
+            None => Nat::Daemon {
+                _it: Daemon::start(&bed, gateway, binary.to_owned(), Datapath::Ebpf, DOCUMENT)?,
+            },
             Some(rules) => {
                 translate_by_kernel(&bed, &gateway, &ends.external, rules)?;
-                None
+                Nat::Kernel { _its: gateway }
             }
         };
-        Ok(Self { ends, _daemon: daemon, _namespaces: [inside, outside], _bed: bed })
+        Ok(Self { ends, _nat: nat, _sides: [inside, outside], _bed: bed })
     }
 }
 

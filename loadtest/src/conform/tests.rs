@@ -90,5 +90,5 @@ fn two_hosts_are_needed_at_either_end_and_a_requirement_that_is_known() {
     };
     assert!(run(&ends, "").contains("--client IP,IP"));
     let both = Ends { client: vec![Ipv4Addr::LOCALHOST; 2], ..ends };
-    assert!(run(&both, "RFC1").contains("begins with RFC1"));
+    assert!(run(&both, "RFC0").contains("begins with RFC0"));
 }
