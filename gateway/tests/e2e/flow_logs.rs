@@ -13,6 +13,7 @@ use halfspace_testbed::{Requirement, ready, wait_until};
 use crate::harness::tenants::{Inside, Tenants};
 use crate::harness::{
     Datapath, Family, Flow, Office, converse, curl, datagram_socket, eventually, seen_by, url,
+    wait_for_acknowledgements,
 };
 
 on_each_datapath!(
@@ -331,6 +332,7 @@ fn a_process_that_takes_over_says_that_something_is_left_out() {
     heard.echo("before").unwrap();
     office.gateway.kill();
     heard.echo("while it is gone").unwrap();
+    wait_for_acknowledgements(&office.internet);
     let directory = directory(&office);
     let earlier = files(&directory, "all");
     office.gateway.start_again();

@@ -8,7 +8,9 @@ use std::time::Duration;
 use halfspace_testbed::programs::Echo;
 
 use crate::harness::region::{Region, WEB_PUBLIC, at};
-use crate::harness::{Datapath, converse, datagram_socket, eventually, seen_by};
+use crate::harness::{
+    Datapath, converse, datagram_socket, eventually, seen_by, wait_for_acknowledgements,
+};
 
 on_each_datapath!(
     what_no_group_allows_is_dropped_and_counted_by_group,
@@ -77,10 +79,7 @@ fn a_tracked_flow_outlives_its_rule_and_an_untracked_one_does_not(datapath: Data
     tracked.echo("before").unwrap();
     untracked.echo("before").unwrap();
     // What is sent again because it was not acknowledged would be a new flow, let out by egress.
-    eventually("everything to be acknowledged", || {
-        let sockets = region.web.namespace.run(["ss", "--tcp", "--info", "--numeric"]).unwrap();
-        !sockets.stdout.contains("unacked:")
-    });
+    wait_for_acknowledgements(&region.web.namespace);
 
     for rule in [&narrow, &open] {
         region.act(["sg", "revoke", "sg-web", "ingress"].iter().chain(rule).copied());

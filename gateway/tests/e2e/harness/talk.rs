@@ -90,6 +90,15 @@ impl Heard {
     }
 }
 
+/// Waits until everything that a namespace's TCP sockets have sent is acknowledged: then no segment
+/// is on its way that nobody has asked for.
+pub fn wait_for_acknowledgements(namespace: &Namespace) {
+    super::eventually("everything to be acknowledged", || {
+        let sockets = namespace.run(["ss", "--tcp", "--info", "--numeric"]).unwrap();
+        !sockets.stdout.contains("unacked:")
+    });
+}
+
 /// Runs curl with a bound on its time; whether it succeeds is for the caller to see.
 pub fn curl(namespace: &Namespace, arguments: &[&str]) -> Output {
     let basics = ["curl", "--silent", "--show-error", "--max-time", "20", "--globoff"];
