@@ -145,17 +145,21 @@ impl Baseline {
     /// Holds figures made with `with` against these. A group that was not measured is not compared.
     pub fn compare(&self, measured: &Groups<Option<Figures>>, with: &MadeWith) -> Comparison {
         let mut rows = Vec::new();
-        let mut tolerances = self.tolerance_percent.named().map(|(_, it)| Some(*it));
-        if with.kernel != self.made_with.kernel {
-            tolerances[1] = None;
-        }
-        let groups = self.figures.named().into_iter().zip(measured.named()).zip(tolerances);
-        for (((group, before), (_, now)), tolerance) in groups {
+        let same_kernel = with.kernel == self.made_with.kernel;
+        let Groups { verified_instructions, times_an_empty_program, slow_path_instructions } =
+            self.tolerance_percent;
+        let tolerances = Groups {
+            verified_instructions: Some(verified_instructions),
+            times_an_empty_program: same_kernel.then_some(times_an_empty_program),
+            slow_path_instructions: Some(slow_path_instructions),
+        };
+        let groups = self.figures.named().into_iter().zip(measured.named()).zip(tolerances.named());
+        for (((group, before), (_, now)), (_, tolerance)) in groups {
             let Some(now) = now else { continue };
             let names: BTreeSet<_> = before.keys().chain(now.keys()).collect();
             for name in names {
                 let (before, now) = (before.get(name).copied(), now.get(name).copied());
-                let what = What::of(before, now, tolerance);
+                let what = What::of(before, now, *tolerance);
                 rows.push(Row { group, name: name.clone(), before, now, what });
             }
         }
