@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use nf_core::packet::{Frame, MacAddr, TcpFlags, Transport};
+use nf_core::packet::{Frame, IcmpErrorKind, MacAddr, Quoted, TcpFlags, Transport, build};
 
 use super::end::{End, Packet};
 use crate::error::Error;
@@ -64,6 +64,17 @@ pub struct Ping {
     pub id: u16,
     /// Whether its answer got back to the host inside, with the identifier that that had chosen.
     pub is_answered: bool,
+}
+
+/// An ICMP error as a host inside hears it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// The host.
+    pub to: IpAddr,
+    /// What it says.
+    pub kind: IcmpErrorKind,
+    /// Source and destination of the packet that it quotes.
+    pub about: Option<(SocketAddr, SocketAddr)>,
 }
 
 /// The client's and the server's first sequence numbers.
@@ -273,6 +284,38 @@ impl Probe {
             (it.transport == expected && it.dst == client && whole).then_some(())
         })?;
         Ok(Some(Ping { source, id: outside_id, is_answered: back.is_some() }))
+    }
+
+    /// Sends an ICMP error of `from`, outside, about a packet as it came there from a client, spoilt as
+    /// the caller likes; what is heard of it inside.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::out`].
+    pub fn error_back(
+        &mut self,
+        about: &[u8],
+        kind: IcmpErrorKind,
+        from: IpAddr,
+        spoil: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<Option<Heard>, Error> {
+        let Some(mut error) = build::icmp_error(about, kind, from) else { return Ok(None) };
+        spoil(&mut error);
+        self.inside.forget()?;
+        self.outside.send(&error)?;
+        self.inside.expect(NEVER, |packet| {
+            let Transport::IcmpError { kind } = packet.ip.transport else { return None };
+            let quoted = Quoted::parse(&packet.ip, &packet.frame).ok()?;
+            let about = quoted.tuple.map(|it| (it.src, it.dst));
+            Some(Heard { to: packet.ip.dst, kind, about })
+        })
+    }
+
+    /// The MAC addresses of a packet as it came outside: an error about it goes back where it came
+    /// from.
+    pub fn macs_outside(&self) -> (MacAddr, MacAddr) {
+        let (mac, gateway) = self.outside.macs();
+        (gateway, mac)
     }
 
     /// How long a packet is waited for that may not come at all.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::thread::sleep;
 use std::time::Duration;
 
-use nf_core::packet::{Frame, IcmpErrorKind, build};
+use nf_core::packet::{Frame, IcmpErrorKind};
 
 use super::{overloading, seen_by_three, text, texts};
 use crate::conform::check::{Check, Level, Verdict};
@@ -272,20 +272,12 @@ fn error_about(
     let port = probe.port();
     let (client, server) = (probe.client(0, port), probe.server(0, 0));
     let Some(external) = probe.out(client, server)? else { return Ok(None) };
-    let (mac, gateway) = probe.outside.macs();
-    // As it came, so that the error goes back where it came from.
-    let about = Frame::udp(external, server).payload(*b"conform").macs(gateway, mac).build();
+    let (mac, gateway) = probe.macs_outside();
+    let about = Frame::udp(external, server).payload(*b"conform").macs(mac, gateway).build();
     let kind = IcmpErrorKind::Unreachable { code: 3 };
-    let Some(error) = build::icmp_error(&about, kind, from) else { return Ok(None) };
-    probe.outside.send(&error)?;
-    let came = probe.inside.expect(Probe::patience(), |packet| {
-        let is_error = matches!(
-            packet.ip.transport,
-            nf_core::packet::Transport::IcmpError { kind: it } if it == kind
-        );
-        (is_error && packet.ip.dst == client.ip()).then_some(())
-    })?;
-    Ok(Some((client, external, came.is_some())))
+    let heard = probe.error_back(&about, kind, from, |_| ())?;
+    let came = heard.is_some_and(|it| it.kind == kind && it.to == client.ip());
+    Ok(Some((client, external, came)))
 }
 
 fn errors_end_nothing(probe: &mut Probe) -> Result<Verdict, Error> {

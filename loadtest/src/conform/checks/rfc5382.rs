@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use nf_core::packet::{Frame, IcmpErrorKind, TcpFlags, Transport, build};
+use nf_core::packet::{Frame, IcmpErrorKind, TcpFlags, Transport};
 
 use super::{overloading, seen_by_three, text, texts};
 use crate::conform::check::{Check, Level, Verdict};
@@ -185,17 +185,11 @@ fn hairpinning(probe: &mut Probe) -> Result<Verdict, Error> {
 /// An ICMP error of the server about a segment of the client's; whether it came in.
 fn error_about(probe: &mut Probe, connection: Connection) -> Result<bool, Error> {
     let Connection { client, server, external } = connection;
-    let (mac, gateway) = probe.outside.macs();
-    let about = Frame::tcp(external, server).flags(TcpFlags::ACK).macs(gateway, mac).build();
+    let (mac, gateway) = probe.macs_outside();
+    let about = Frame::tcp(external, server).flags(TcpFlags::ACK).macs(mac, gateway).build();
     let kind = IcmpErrorKind::Unreachable { code: 1 };
-    let Some(error) = build::icmp_error(&about, kind, server.ip()) else { return Ok(false) };
-    probe.outside.send(&error)?;
-    let came = probe.inside.expect(Probe::patience(), |packet| {
-        let about = nf_core::packet::Quoted::parse(&packet.ip, &packet.frame).ok()?.tuple?;
-        let is_it = matches!(packet.ip.transport, Transport::IcmpError { kind: it } if it == kind);
-        (is_it && (about.src, about.dst) == (client, server)).then_some(())
-    })?;
-    Ok(came.is_some())
+    let heard = probe.error_back(&about, kind, server.ip(), |_| ())?;
+    Ok(heard.is_some_and(|it| it.kind == kind && it.about == Some((client, server))))
 }
 
 fn unreachable(probe: &mut Probe) -> Result<Verdict, Error> {

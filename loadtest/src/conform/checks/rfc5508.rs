@@ -7,7 +7,7 @@ use std::time::Duration;
 use nf_core::packet::{Frame, IcmpErrorKind, Quoted, Transport, build};
 
 use crate::conform::check::{Check, Level, Verdict};
-use crate::conform::probe::Probe;
+use crate::conform::probe::{Heard, Probe};
 use crate::error::Error;
 
 pub(super) const CHECKS: &[Check] = &[
@@ -89,13 +89,6 @@ fn late_answer(probe: &mut Probe) -> Result<Verdict, Error> {
     Ok(Verdict::of(came.is_some(), format!("an answer after 59 s came in: {}", came.is_some())))
 }
 
-/// What a client hears of an error.
-#[derive(Debug, PartialEq, Eq)]
-struct Heard {
-    kind: IcmpErrorKind,
-    about: Option<(SocketAddr, SocketAddr)>,
-}
-
 /// Opens a mapping by UDP and sends an error about its datagram from outside, `spoilt` as the caller
 /// likes; what the client hears of it.
 fn error_from_outside(
@@ -115,18 +108,9 @@ fn error_about(
     server: SocketAddr,
     spoilt: impl FnOnce(&mut Vec<u8>),
 ) -> Result<Option<Heard>, Error> {
-    let (mac, gateway) = probe.outside.macs();
-    let about = Frame::udp(external, server).payload(*b"conform").macs(gateway, mac).build();
-    let kind = IcmpErrorKind::Unreachable { code: 10 };
-    let Some(mut error) = build::icmp_error(&about, kind, server.ip()) else { return Ok(None) };
-    spoilt(&mut error);
-    probe.inside.forget()?;
-    probe.outside.send(&error)?;
-    probe.inside.expect(Probe::patience(), |packet| {
-        let Transport::IcmpError { kind } = packet.ip.transport else { return None };
-        let quoted = Quoted::parse(&packet.ip, &packet.frame).ok()?;
-        Some(Heard { kind, about: quoted.tuple.map(|it| (it.src, it.dst)) })
-    })
+    let (mac, gateway) = probe.macs_outside();
+    let about = Frame::udp(external, server).payload(*b"conform").macs(mac, gateway).build();
+    probe.error_back(&about, IcmpErrorKind::Unreachable { code: 10 }, server.ip(), spoilt)
 }
 
 fn damaged(probe: &mut Probe) -> Result<Verdict, Error> {
@@ -142,8 +126,8 @@ fn from_outside(probe: &mut Probe) -> Result<Verdict, Error> {
     let Some((client, server, heard)) = error_from_outside(probe, |_| ())? else {
         return Ok(Verdict::Fail("nothing came outside".to_owned()));
     };
-    let expected =
-        Heard { kind: IcmpErrorKind::Unreachable { code: 10 }, about: Some((client, server)) };
+    let kind = IcmpErrorKind::Unreachable { code: 10 };
+    let expected = Heard { to: client.ip(), kind, about: Some((client, server)) };
     let seen = heard.as_ref().map_or_else(|| "nothing came in".to_owned(), |it| format!("{it:?}"));
     Ok(Verdict::of(heard == Some(expected), seen))
 }

@@ -19,16 +19,7 @@ const MOVE: Way = Way {
     typed: |to| {
         format!("halfspace eni move {FLOATING} --instance {} --device-index {DEVICE_INDEX}", to.id)
     },
-    act: |daemon, to| {
-        daemon.interface(&[
-            "move",
-            FLOATING,
-            "--instance",
-            to.id,
-            "--device-index",
-            &DEVICE_INDEX.to_string(),
-        ])
-    },
+    act: |daemon, to| put(daemon, "move", to),
 };
 
 const TWO_CALLS: Way = Way {
@@ -36,14 +27,7 @@ const TWO_CALLS: Way = Way {
     typed: |to| format!("halfspace eni detach {FLOATING}, eni attach … --instance {}", to.id),
     act: |daemon, to| {
         daemon.interface(&["detach", FLOATING])?;
-        daemon.interface(&[
-            "attach",
-            FLOATING,
-            "--instance",
-            to.id,
-            "--device-index",
-            &DEVICE_INDEX.to_string(),
-        ])
+        put(daemon, "attach", to)
     },
 };
 
@@ -52,6 +36,12 @@ const EDIT: Way = Way {
     typed: |to| format!("`instance_id = \"{}\"` in the document", to.id),
     act: |daemon, to| daemon.rewrite_resources(&plan::resource_document(Some(to))),
 };
+
+/// `halfspace eni` with a command that puts the interface at its place of an instance.
+fn put(daemon: &Daemon, command: &str, to: Instance) -> Result<(), Error> {
+    let index = DEVICE_INDEX.to_string();
+    daemon.interface(&[command, FLOATING, "--instance", to.id, "--device-index", &index])
+}
 
 pub(super) fn play(stage: &mut Stage) -> Result<(), Error> {
     let there_and_back = [(WEB1, WEB2), (WEB2, WEB1)].into_iter().cycle();
