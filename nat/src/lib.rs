@@ -1,18 +1,25 @@
 //! The NAT gateway: instances without a public address reach the internet, and nobody reaches
-//! them.
+//! them, unless they are asked to.
 //!
 //! Mapping is address- and port-dependent, as AWS's is: a port is leased per destination, so one
-//! address carries 64,512 flows to each. The gateway's own addresses answer nothing. What leases
-//! mean is in [`nf_core::translator`].
+//! address carries 64,512 flows to each, and nothing but the answers of a flow comes in. Or it is
+//! endpoint-independent, as RFC 4787 wants it: what a host is seen as does not depend on whom it
+//! talks to, and whoever learns of that may send to it, as far as the gateway's filtering lets them.
+//! What leases and mappings mean is in [`nf_core::translator`].
 
 #![forbid(unsafe_code)]
 
 use nf_core::pipeline::{Claim, FlowEnd, Function, Originated, Passed, PortPool, Refusal, Walk};
 use nf_core::time::Time;
-use nf_core::translator::{External, PAIRED, RealmConfig, RealmUsage, SourceTranslator};
+use nf_core::translator::{
+    External, Holdings, PAIRED, RealmConfig, RealmUsage, RefusedDestination, SourceTranslator,
+};
+use nf_core::tuple::Protocol;
 use nf_core::verdict::Drop;
 use nf_core::vpc::id::NatGatewayId;
-use nf_core::vpc::{EniIx, InterfaceType, Owner, Snapshot};
+use nf_core::vpc::{
+    ConnectivityType, EniIx, ExhaustionReply, InterfaceType, NatGateway, Owner, Snapshot,
+};
 
 /// All NAT gateways.
 pub struct Nat {
@@ -29,6 +36,16 @@ impl Nat {
     /// What each gateway has done and holds.
     pub fn usage(&self) -> impl Iterator<Item = (&NatGatewayId, RealmUsage)> {
         self.translator.usage()
+    }
+
+    /// Who holds the most ports of each gateway, at most `most` clients and destinations.
+    pub fn holdings(&self, most: usize) -> impl Iterator<Item = (&NatGatewayId, Holdings)> {
+        self.translator.holdings(most)
+    }
+
+    /// Toward whom each gateway had no port to give.
+    pub fn refused(&self) -> impl Iterator<Item = (&NatGatewayId, Vec<RefusedDestination>)> {
+        self.translator.refused()
     }
 
     /// Flows that hold a port, those of gateways that are no longer desired included.
@@ -68,14 +85,23 @@ impl Function for Nat {
         };
         let gateway = walk.snapshot.nat_gateway(ix);
         let dst = walk.tuple.dst.ip();
+        let next = gateway.subnet;
+        let protocol = walk.tuple.protocol;
+        let refuse = |reason| refusal(gateway, protocol, reason);
         if gateway.addresses.iter().any(|a| a.private_ip == dst || a.public_ip == Some(dst)) {
-            return Err(Refusal::Drop(Drop::Unsolicited));
+            // Nothing is answered: the sender may be anyone.
+            if walk.is_late_tcp() {
+                return Err(Refusal::Drop(Drop::Unsolicited));
+            }
+            let is_client = is_client(walk, gateway);
+            let claim = self.translator.translate_back(walk, &gateway.id, is_client, held);
+            return Ok(Passed { claim: claim.map_err(refuse)?, next });
         }
         if walk.is_late_tcp() {
             return Err(Refusal::Reset(Drop::NoFlow));
         }
-        let claim = self.translator.translate(walk, &gateway.id, held).map_err(Refusal::Drop)?;
-        Ok(Passed { claim, next: gateway.subnet })
+        let claim = self.translator.translate(walk, &gateway.id, held).map_err(refuse)?;
+        Ok(Passed { claim, next })
     }
 
     fn release(&mut self, now: Time, claim: Claim, end: FlowEnd) {
@@ -101,5 +127,32 @@ impl Function for Nat {
     fn next_deadline(&self) -> Option<Time> {
         // Quarantines also end as ports are leased; nothing waits for `advance`.
         None
+    }
+}
+
+/// Whether a packet for a gateway's own address comes from one of those whom the gateway hides, not
+/// from one whom it hides them from. A private gateway has no internet gateway in between that would
+/// tell: its clients are in its VPC.
+fn is_client(walk: &Walk<'_>, gateway: &NatGateway) -> bool {
+    match gateway.connectivity_type {
+        ConnectivityType::Public => !walk.from_internet,
+        ConnectivityType::Private => {
+            walk.snapshot.subnet_at(gateway.vpc, walk.tuple.src.ip()).is_some()
+        }
+    }
+}
+
+/// What becomes of a packet that got no port: its sender is told, so that it need not wait.
+const fn refusal(gateway: &NatGateway, protocol: Protocol, reason: Drop) -> Refusal {
+    match (reason, gateway.translation.exhaustion_reply, protocol) {
+        (
+            Drop::PortAllocation | Drop::ClientQuota | Drop::FairShare,
+            ExhaustionReply::Reset,
+            Protocol::Tcp,
+        ) => Refusal::Reset(reason),
+        (Drop::PortAllocation | Drop::ClientQuota | Drop::FairShare, _, _) => {
+            Refusal::Prohibit(reason)
+        }
+        _ => Refusal::Drop(reason),
     }
 }

@@ -11,8 +11,10 @@
 //! function claims exactly that or refuses.
 
 use std::any::Any;
+use std::net::IpAddr;
 
 use crate::flow::{Timeouts, Tracking};
+use crate::id::PortId;
 use crate::packet::TcpFlags;
 use crate::time::Time;
 use crate::tuple::Tuple;
@@ -41,11 +43,25 @@ pub struct Prior {
     pub tracking: Tracking,
 }
 
+/// Who opens a flow: an instance, a host on a segment, an execution environment. Addresses alone do
+/// not tell, because environments have the same ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Origin {
+    /// The port that its packets come in by.
+    pub port: PortId,
+    /// Their source address there.
+    pub ip: IpAddr,
+}
+
 /// A first packet on its way.
 #[derive(Debug)]
 pub struct Walk<'a> {
     /// The moment.
     pub now: Time,
+    /// Whom it comes from; `None` of what a function sends itself.
+    pub origin: Option<Origin>,
+    /// Whether it has come in by an internet gateway.
+    pub from_internet: bool,
     /// The desired state it is judged by.
     pub snapshot: &'a Snapshot,
     /// The addresses as they stand now; functions change them.
@@ -87,6 +103,18 @@ pub enum Refusal {
     Drop(Drop),
     /// End it and answer with a RST, as AWS does for TCP that belongs to no flow.
     Reset(Drop),
+    /// End it and tell the sender by ICMP that it is administratively prohibited.
+    Prohibit(Drop),
+}
+
+impl Refusal {
+    /// Why.
+    #[must_use]
+    pub const fn reason(self) -> Drop {
+        match self {
+            Self::Drop(reason) | Self::Reset(reason) | Self::Prohibit(reason) => reason,
+        }
+    }
 }
 
 /// How a flow ended.

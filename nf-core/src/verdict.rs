@@ -144,6 +144,11 @@ reasons! {
         SecurityGroup = 27 "security_group",
         /// Routed to an interface that neither has the destination address nor forwards for others.
         DestinationCheck = 28 "destination_check",
+        /// The client holds as many ports as it may have.
+        ClientQuota = 29 "client_quota",
+        /// The client holds its share of the ports toward this destination, and the last ones are
+        /// for others.
+        FairShare = 30 "fair_share",
     }
 }
 

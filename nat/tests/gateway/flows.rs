@@ -29,7 +29,10 @@ fn an_instance_goes_out_as_the_elastic_address_and_gets_its_answer() {
         .ttl(63)
         .macs(gateway, host);
     assert_eq!(w.send("wan", answer), [("i".to_owned(), back.build())]);
-    assert_eq!(usage(&w), RealmUsage { flows_total: 1, leases: 1, ..RealmUsage::default() });
+    assert_eq!(
+        usage(&w),
+        RealmUsage { flows_total: 1, leases: 1, clients: 1, ..RealmUsage::default() }
+    );
 }
 
 #[test]
@@ -72,8 +75,7 @@ fn exhausted_ports_are_counted_and_come_back_after_their_quarantine() {
         .collect();
     ports.sort_unstable();
     assert_eq!(ports, [5000, 5001, 5002]);
-    assert_eq!(send_out(&mut w, udp(4, "192.0.2.1:53").build()), None);
-    assert_eq!(w.fate(), dropped(Drop::PortAllocation));
+    is_refused(&mut w, &udp(4, "192.0.2.1:53").build(), Drop::PortAllocation);
     assert_eq!(usage(&w).port_allocation_errors_total, 1);
     assert!(send_out(&mut w, udp(4, "192.0.2.2:53").build()).is_some(), "elsewhere there are");
     assert!(send_out(&mut w, udp(1, "192.0.2.1:53").build()).is_some(), "flows go on");
@@ -82,7 +84,7 @@ fn exhausted_ports_are_counted_and_come_back_after_their_quarantine() {
     w.pass(Duration::from_secs(121));
     assert_eq!((usage(&w).leases, usage(&w).quarantined), (0, 4));
     assert_eq!(usage(&w).idle_timeouts_total, 4);
-    assert_eq!(send_out(&mut w, udp(4, "192.0.2.1:53").build()), None);
+    is_refused(&mut w, &udp(4, "192.0.2.1:53").build(), Drop::PortAllocation);
     w.pass(Duration::from_secs(31));
     assert!(send_out(&mut w, udp(4, "192.0.2.1:53").build()).is_some());
 }
@@ -185,7 +187,7 @@ fn echo_identifiers_are_leased_like_ports() {
     }
     ids.sort_unstable();
     assert_eq!(ids, [5000, 5001]);
-    assert_eq!(send_out(&mut w, ping(3)), None);
+    is_refused(&mut w, &ping(3), Drop::PortAllocation);
 }
 
 #[test]
@@ -277,7 +279,7 @@ fn a_gateway_with_several_addresses_keeps_a_client_on_one_until_it_is_full() {
     assert!(sources[..5].iter().all(|ip| *ip == sources[0]));
     assert!(sources[5..].iter().all(|ip| *ip == sources[5]));
     assert_ne!(sources[0], sources[5]);
-    assert_eq!(send_out(&mut w, udp(11, "192.0.2.1:53").build()), None);
+    is_refused(&mut w, &udp(11, "192.0.2.1:53").build(), Drop::PortAllocation);
 
     // One address goes, and the flows on it; those on the other lose nothing.
     let gone =
@@ -342,7 +344,7 @@ fn a_new_process_gives_every_flow_the_port_it_had_and_nobody_else() {
     let used: Vec<_> = before.iter().map(|(_, key)| key.tuple.dst.port()).collect();
     let (src, _) = send_out(&mut w, udp(5, "192.0.2.1:53").build()).unwrap();
     assert!(!used.contains(&src.port()));
-    assert_eq!(send_out(&mut w, udp(6, "192.0.2.1:53").build()), None);
+    is_refused(&mut w, &udp(6, "192.0.2.1:53").build(), Drop::PortAllocation);
     for n in 1..=5 {
         assert!(send_out(&mut w, udp(n, "192.0.2.1:53").build()).is_some());
     }
@@ -424,8 +426,7 @@ fn a_connection_that_is_opened_anew_leaves_its_old_port_to_rest() {
     assert_eq!((usage(&w).leases, usage(&w).quarantined), (1, 1));
     // What the server still sends to the old one is for nobody, and nobody else gets its port.
     assert_eq!(w.send("wan", Frame::tcp(at(SERVER), old).build()), []);
-    assert_eq!(send_out(&mut w, syn(2)), None);
-    assert_eq!(w.fate(), dropped(Drop::PortAllocation));
+    is_refused(&mut w, &syn(2), Drop::PortAllocation);
     w.pass(Duration::from_secs(31));
     assert_eq!(send_out(&mut w, syn(2)).unwrap().0, old);
 }

@@ -6,14 +6,16 @@ mod classes;
 mod flow_logs;
 mod flows;
 mod groups;
+mod independent;
+mod limits;
 
 use std::net::SocketAddr;
 
 use nat::Nat;
 use nf_core::engine::FlowView;
 use nf_core::id::FlowId;
-use nf_core::packet::build::{Frame, TcpSegment, UdpDatagram};
-use nf_core::packet::{Headers, MacAddr};
+use nf_core::packet::build::{self, Frame, TcpSegment, UdpDatagram};
+use nf_core::packet::{Headers, IcmpErrorKind, MacAddr};
 use nf_core::pipeline::Function;
 use nf_core::testing::{Fate, World, host_mac};
 use nf_core::translator::RealmUsage;
@@ -132,6 +134,16 @@ fn send_out(w: &mut World, frame: Vec<u8>) -> Option<(SocketAddr, Vec<u8>)> {
     assert_eq!(port, "wan");
     let tuple = Headers::parse(frame).unwrap().ip().unwrap().tuple().unwrap();
     Some((tuple.src, frame.clone()))
+}
+
+/// An IPv4 frame of the instance's that gets no port: its sender is told that it is prohibited.
+fn is_refused(w: &mut World, frame: &[u8], reason: Drop) {
+    let prohibited = IcmpErrorKind::Unreachable { code: 13 };
+    let mut told = build::icmp_error(frame, prohibited, [10, 0, 1, 1].into()).unwrap();
+    let (_, gateway) = inside(w);
+    told[6..12].copy_from_slice(gateway.as_bytes());
+    assert_eq!(w.send("i", frame), [("i".to_owned(), told)]);
+    assert_eq!(w.fate(), dropped(reason));
 }
 
 fn dropped(reason: Drop) -> Fate {

@@ -11,7 +11,7 @@ use super::flow_log::Came;
 use super::flows::Carried;
 use super::ports::Role;
 use super::public::{is_inside, is_reached};
-use super::walk::{First, Stopped};
+use super::walk::Stopped;
 use crate::action::ETHERNET_LEN;
 use crate::fast_path::soft::STATE_FLAGS;
 use crate::fast_path::{FastPath, Transmit, Usage};
@@ -19,10 +19,10 @@ use crate::id::PortId;
 use crate::neighbour::{Solicitation, Waiting};
 use crate::packet::arp::{Arp, Operation};
 use crate::packet::build;
-use crate::packet::headers::{Headers, IpHeaders};
+use crate::packet::headers::{Headers, IpHeaders, Transport};
 use crate::packet::icmp::IcmpErrorKind;
 use crate::packet::{MacAddr, NeighbourMessage, checksum};
-use crate::pipeline::{Originated, Refusal};
+use crate::pipeline::Originated;
 use crate::time::Time;
 use crate::tuple::FlowKey;
 use crate::verdict::{Drop, Verdict};
@@ -266,6 +266,20 @@ impl Engine {
         self.report(now, port, frame, kind, fast_path);
     }
 
+    /// RFC 1812 5.2.7.1: "13 = Communication Administratively Prohibited". Hosts end the attempt at
+    /// once, where most other codes have them go on trying.
+    pub(super) fn report_prohibited(
+        &mut self,
+        now: Time,
+        port: PortId,
+        frame: &[u8],
+        fast_path: &mut dyn FastPath,
+    ) {
+        let is_ipv4 = frame.get(12..14) == Some(&[0x08, 0x00]);
+        let code = if is_ipv4 { 13 } else { 1 };
+        self.report(now, port, frame, IcmpErrorKind::Unreachable { code }, fast_path);
+    }
+
     /// Sends an ICMP error about `frame` to where it came from.
     fn report(
         &mut self,
@@ -311,15 +325,18 @@ impl Engine {
     ) -> Verdict {
         let first = Headers::parse(&frame).ok().and_then(|headers| {
             let ip = headers.ip()?;
-            Some(First::of(ip, ip.tuple()?))
+            let tcp_flags = match ip.transport {
+                Transport::Tcp { flags, .. } => flags.0,
+                _ => 0,
+            };
+            Some((ip.tuple()?, tcp_flags))
         });
-        let Some(first) = first else { return Verdict::Dropped(Drop::NoRoute) };
-        let (port, hop) = match self.way_from(now, eni, first.tuple) {
+        let Some((tuple, tcp_flags)) = first else { return Verdict::Dropped(Drop::NoRoute) };
+        let (port, hop) = match self.way_from(now, eni, tuple) {
             Ok(way) => way,
             Err(Stopped { why, rejected }) => {
                 if let Some(passage) = rejected {
                     let bytes = frame.len().saturating_sub(ETHERNET_LEN) as u64;
-                    let First { tuple, tcp_flags, .. } = first;
                     let usage = Usage {
                         last_seen: now.tick(),
                         packets: 1,
@@ -330,8 +347,7 @@ impl Engine {
                     let came = Came { port: None, tuple, usage, tcp_flags };
                     self.log_rejected(now, &passage, &came);
                 }
-                let (Refusal::Drop(reason) | Refusal::Reset(reason)) = why;
-                return Verdict::Dropped(reason);
+                return Verdict::Dropped(why.reason());
             }
         };
         let Some((mac, _)) = self.port_link(port) else {

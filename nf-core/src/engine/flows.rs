@@ -404,10 +404,9 @@ impl Engine {
         let Some(role) = self.ports.get(key.port).map(|port| port.role) else {
             return Verdict::Dropped(Drop::UnknownPort);
         };
-        let first = First::of(carried.ip, key.tuple);
+        let first = First::of(carried.ip, key);
         let mut walked = self.walk(now, role, first, None, None);
-        let exhausted = Refusal::Drop(Drop::PortAllocation);
-        if walked.is_err_and(|stopped| stopped.why == exhausted)
+        if walked.is_err_and(|stopped| stopped.why.reason() == Drop::PortAllocation)
             && self.close_classes_toward(now, &key.tuple, fast_path)
         {
             walked = self.walk(now, role, first, None, None);
@@ -428,6 +427,10 @@ impl Engine {
             Refusal::Drop(reason) => Verdict::Dropped(reason),
             Refusal::Reset(reason) => {
                 self.answer_reset(now, key.port, &carried.frame, fast_path);
+                Verdict::Dropped(reason)
+            }
+            Refusal::Prohibit(reason) => {
+                self.report_prohibited(now, key.port, &carried.frame, fast_path);
                 Verdict::Dropped(reason)
             }
         }

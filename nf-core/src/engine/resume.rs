@@ -64,7 +64,7 @@ impl Engine {
             return false;
         }
         let outcome = reverse.tuple.reversed();
-        let first = First::long_ago(forward.tuple);
+        let first = First::long_ago(forward);
         let prior = Prior { outcome, tracking: standing.tracking };
         let Ok(walked) = self.walk(now, role, first, Some(prior), None) else {
             return false;

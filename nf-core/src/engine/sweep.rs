@@ -146,7 +146,7 @@ impl Engine {
         if !self.may_be_from(role, client) {
             return None;
         }
-        let first = First::long_ago(flow.forward.tuple);
+        let first = First::long_ago(flow.forward);
         let prior = Prior { outcome, tracking: flow.tracking };
         let walked = self.walk(now, role, first, Some(prior), Some(flow.claims)).ok()?;
         let same = walked.tuple == outcome

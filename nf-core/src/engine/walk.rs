@@ -11,9 +11,9 @@ use crate::flow::{Claims, Timeouts, Tracking};
 use crate::id::PortId;
 use crate::neighbour::NextHop;
 use crate::packet::headers::{IpHeaders, Transport};
-use crate::pipeline::{Claim, FlowEnd, FunctionIx, Passed, Prior, Refusal, Walk};
+use crate::pipeline::{Claim, FlowEnd, FunctionIx, Origin, Passed, Prior, Refusal, Walk};
 use crate::time::Time;
-use crate::tuple::Tuple;
+use crate::tuple::{FlowKey, Tuple};
 use crate::verdict::Drop;
 use crate::vpc::{
     Admission, EniIx, InterfaceType, Owner, PortRole, RouteTarget, SubnetIx, TrafficDirection,
@@ -27,24 +27,24 @@ const MAX_PLACES: usize = 16;
 /// What the walk needs to know of a first packet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct First {
-    pub tuple: Tuple,
+    pub key: FlowKey,
     pub tcp_flags: u8,
     pub tcp_sequence: u32,
 }
 
 impl First {
-    pub fn of(ip: &IpHeaders, tuple: Tuple) -> Self {
+    pub fn of(ip: &IpHeaders, key: FlowKey) -> Self {
         match ip.transport {
             Transport::Tcp { flags, seq, .. } => {
-                Self { tuple, tcp_flags: flags.0, tcp_sequence: seq }
+                Self { key, tcp_flags: flags.0, tcp_sequence: seq }
             }
-            _ => Self { tuple, tcp_flags: 0, tcp_sequence: 0 },
+            _ => Self { key, tcp_flags: 0, tcp_sequence: 0 },
         }
     }
 
     /// What is known of the first packet of a flow that exists.
-    pub fn long_ago(tuple: Tuple) -> Self {
-        Self { tuple, tcp_flags: 0, tcp_sequence: 0 }
+    pub fn long_ago(key: FlowKey) -> Self {
+        Self { key, tcp_flags: 0, tcp_sequence: 0 }
     }
 }
 
@@ -114,8 +114,10 @@ impl Engine {
         let snapshot = self.snapshot.clone();
         let mut walk = Walk {
             now,
+            origin: Some(Origin { port: first.key.port, ip: first.key.tuple.src.ip() }),
+            from_internet: false,
             snapshot: &snapshot,
-            tuple: first.tuple,
+            tuple: first.key.tuple,
             tcp_flags: first.tcp_flags,
             tcp_sequence: first.tcp_sequence,
             prior,
@@ -191,6 +193,7 @@ impl Engine {
                 }
                 Place::Arriving => {
                     course.passages.through_internet_gateway();
+                    walk.from_internet = true;
                     arrive(walk)?
                 }
                 Place::Out(port, hop) => return Ok((port, hop)),
@@ -310,6 +313,8 @@ impl Engine {
         let snapshot = self.snapshot.clone();
         let mut walk = Walk {
             now,
+            origin: None,
+            from_internet: false,
             snapshot: &snapshot,
             tuple,
             tcp_flags: 0,

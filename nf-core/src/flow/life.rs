@@ -14,7 +14,7 @@ const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;
 const RST: u8 = 0x04;
 
-/// Idle times by phase. A flow that was silent for this long is ended.
+/// Idle times by phase. A flow that was silent for this long is ended, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Timeouts {
     /// TCP whose handshake was not completed. RFC 5382 REQ-5: "The value of the 'transitory
@@ -35,6 +35,8 @@ pub struct Timeouts {
     pub udp_stream: Duration,
     /// ICMP and ICMPv6 echo. RFC 5508 REQ-1: "MUST NOT expire in less than 60 seconds".
     pub icmp: Duration,
+    /// Whether both ends of TCP that was [`Phase::Established`] are told when its time is over.
+    pub reset_both: bool,
 }
 
 impl Default for Timeouts {
@@ -48,6 +50,7 @@ impl Default for Timeouts {
             udp: Duration::from_mins(2),
             udp_stream: Duration::from_mins(2),
             icmp: Duration::from_mins(1),
+            reset_both: false,
         }
     }
 }

@@ -1,11 +1,8 @@
 //! Which of several external addresses a client's flows leave from.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-use super::{Exhausted, LeaseKey, PortLease, PortLeases};
 use crate::maglev::HashSeed;
-use crate::time::Time;
-use crate::tuple::Protocol;
 
 /// An external address pool needs an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,28 +49,21 @@ impl AddressPool {
         &self.addresses
     }
 
-    /// Leases a port of the client's own address or, if that has none left for this destination, of
-    /// the first after it in the list that has; the address and the lease.
+    /// What `lease` makes of the client's own address or, if that has nothing for it, of the first
+    /// after it in the list that has.
     ///
     /// # Errors
     ///
-    /// [`Exhausted`], naming the client's own address, if none has.
-    pub fn acquire(
+    /// What it makes of the client's own address, if none has.
+    pub fn lease_from<T, E>(
         &self,
-        leases: &mut PortLeases,
-        now: Time,
         client: IpAddr,
-        protocol: Protocol,
-        destination: SocketAddr,
-    ) -> Result<(IpAddr, PortLease), Exhausted> {
-        let mut acquire = |external_ip| {
-            let key = LeaseKey { protocol, external_ip, destination };
-            leases.acquire(now, key).map(|lease| (external_ip, lease))
-        };
+        mut lease: impl FnMut(IpAddr) -> Result<T, E>,
+    ) -> Result<T, E> {
         let own = self.own_place(client);
-        acquire(self.addresses[own]).or_else(|exhausted| {
+        lease(self.addresses[own]).or_else(|refused| {
             let mut others = self.addresses[own + 1..].iter().chain(&self.addresses[..own]);
-            others.find_map(|&address| acquire(address).ok()).ok_or(exhausted)
+            others.find_map(|&address| lease(address).ok()).ok_or(refused)
         })
     }
 
@@ -93,10 +83,13 @@ impl AddressPool {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
+    use std::net::SocketAddr;
     use std::time::Duration;
 
     use super::*;
-    use crate::lease::PortRange;
+    use crate::lease::{Exhausted, LeaseKey, PortLease, PortLeases, PortRange};
+    use crate::time::Time;
+    use crate::tuple::Protocol;
 
     const SEED: HashSeed = HashSeed { k0: 1, k1: 2 };
 
@@ -117,12 +110,23 @@ mod tests {
         SocketAddr::new("198.51.100.1".parse().unwrap(), port)
     }
 
+    fn acquire(
+        pool: &AddressPool,
+        leases: &mut PortLeases,
+        client: IpAddr,
+        protocol: Protocol,
+        destination: SocketAddr,
+    ) -> Result<(IpAddr, PortLease), Exhausted> {
+        pool.lease_from(client, |external_ip| {
+            let key = LeaseKey { protocol, external_ip, destination };
+            leases.acquire(Time::default(), key).map(|lease| (external_ip, lease))
+        })
+    }
+
     /// The address that each of 1,000 clients gets for its first flow.
     fn own_addresses(pool: &AddressPool) -> Vec<IpAddr> {
         let mut leases = leases(u16::MAX);
-        let mut first = |client| {
-            pool.acquire(&mut leases, Time::default(), client, Protocol::Udp, destination(53))
-        };
+        let mut first = |client| acquire(pool, &mut leases, client, Protocol::Udp, destination(53));
         (0..1000).map(|number| first(client(number)).unwrap().0).collect()
     }
 
@@ -131,9 +135,7 @@ mod tests {
         let pool = pool(&["203.0.113.1", "203.0.113.2", "203.0.113.3"]);
         let mut leases = leases(100);
         let mut address = |client, port| {
-            pool.acquire(&mut leases, Time::default(), client, Protocol::Tcp, destination(port))
-                .unwrap()
-                .0
+            acquire(&pool, &mut leases, client, Protocol::Tcp, destination(port)).unwrap().0
         };
         for number in 0..50 {
             let own = address(client(number), 1);
@@ -170,7 +172,7 @@ mod tests {
         let mut held = Vec::new();
         for _ in 0..30 {
             held.push(
-                pool.acquire(&mut leases, now, client(1), Protocol::Tcp, destination(1)).unwrap(),
+                acquire(&pool, &mut leases, client(1), Protocol::Tcp, destination(1)).unwrap(),
             );
         }
         let own = held[0].0;
@@ -182,11 +184,11 @@ mod tests {
             assert!(chunk.iter().all(|(address, _)| *address == chunk[0].0));
         }
         let failure =
-            pool.acquire(&mut leases, now, client(1), Protocol::Tcp, destination(1)).unwrap_err();
+            acquire(&pool, &mut leases, client(1), Protocol::Tcp, destination(1)).unwrap_err();
         assert_eq!(failure.key.external_ip, own);
         leases.release(now, held.swap_remove(3).1, Duration::ZERO);
         let (address, lease) =
-            pool.acquire(&mut leases, now, client(1), Protocol::Tcp, destination(1)).unwrap();
+            acquire(&pool, &mut leases, client(1), Protocol::Tcp, destination(1)).unwrap();
         assert_eq!(address, own);
         held.push((address, lease));
         assert_eq!(leases.live(), 30);
@@ -199,7 +201,7 @@ mod tests {
         let mut leases = leases(4);
         let now = Time::default();
         let acquire = |leases: &mut _, number| {
-            pool.acquire(leases, now, client(number), Protocol::Tcp, destination(1))
+            acquire(&pool, leases, client(number), Protocol::Tcp, destination(1))
         };
         let mut held: Vec<_> = (0..12).map(|n| acquire(&mut leases, n).unwrap()).collect();
         let seen: Vec<_> = held.iter().map(|(address, _)| address.to_string()).collect();

@@ -194,7 +194,7 @@ impl PortLease {
 }
 
 /// The ports of one [`LeaseKey`], while one of them is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PoolId(pub u32);
 
 /// All external ports: which are leased, which are in quarantine.
@@ -377,6 +377,23 @@ impl PortLeases {
     #[must_use]
     pub const fn pool(&self, lease: &PortLease) -> PoolId {
         PoolId(lease.pool)
+    }
+
+    /// How many ports of a pool are taken: leased, set aside or in quarantine.
+    #[must_use]
+    pub fn taken(&self, PoolId(pool): PoolId) -> u32 {
+        self.pools.get(pool as usize).map_or(0, |pool| pool.ports.len())
+    }
+
+    /// The ports that there are for each key.
+    #[must_use]
+    pub const fn range(&self) -> PortRange {
+        self.range
+    }
+
+    /// Every key that ports are taken for, in no order.
+    pub fn keys(&self) -> impl Iterator<Item = (PoolId, LeaseKey)> {
+        self.index.iter().map(|&place| (PoolId(place), self.pools[place as usize].key.unpack()))
     }
 
     /// Whether ports are set aside for this key.

@@ -38,6 +38,15 @@ impl Ports {
         matches!(self, Self::Few { len: 0, .. })
     }
 
+    /// How many there are.
+    pub fn len(&self) -> u32 {
+        match self {
+            Self::Few { len, .. } => u32::from(*len),
+            Self::List(list) => list.len() as u32,
+            Self::Map(map) => map.len(),
+        }
+    }
+
     /// Adds a port; false if it was in.
     pub fn insert(&mut self, port: u16) -> bool {
         let (used, full) = match self {
@@ -180,6 +189,7 @@ mod tests {
                     prop_assert_eq!(ports.remove(port), model.remove(&port));
                 }
                 prop_assert_eq!(ports.is_empty(), model.is_empty());
+                prop_assert_eq!(ports.len() as usize, model.len());
             }
             for from in probes {
                 for last in [from, u16::MAX - 1, u16::MAX] {

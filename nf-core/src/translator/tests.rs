@@ -1,11 +1,14 @@
 //! Whose realm a flow is of, which port it gets, and what is given back.
 
 use super::*;
-use crate::flow::Tracking;
-use crate::id::Generation;
-use crate::pipeline::Prior;
-use crate::tuple::Protocol;
-use crate::vpc::{Document, Snapshot};
+use crate::flow::{Timeouts, Tracking};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::id::{Generation, PortId};
+use crate::pipeline::{Origin, Prior};
+use crate::tuple::{Protocol, Tuple};
+use crate::vpc::{Document, Snapshot, Translation};
 
 const NOW: Time = Time::from_secs(1000);
 const EXTERNAL: &str = "203.0.113.1";
@@ -79,6 +82,8 @@ impl Fixture {
         let outcome = |src: &str| Tuple { src: src.parse().unwrap(), ..tuple };
         let mut walk = Walk {
             now: NOW,
+            origin: Some(Origin { port: PortId::new(1).unwrap(), ip: src.ip() }),
+            from_internet: false,
             snapshot: &self.snapshot,
             tuple,
             tcp_flags: 2,
@@ -103,7 +108,7 @@ fn a_flow_gets_an_address_and_a_port_of_its_realm() {
     let (claim, src) = f.translate('a', SERVER, None, None).unwrap();
     assert_eq!(src.ip().to_string(), EXTERNAL);
     assert!((5000..=5001).contains(&src.port()));
-    let usage = RealmUsage { flows_total: 1, leases: 1, ..RealmUsage::default() };
+    let usage = RealmUsage { flows_total: 1, leases: 1, clients: 1, ..RealmUsage::default() };
     assert_eq!((f.usage('a'), f.translator.held()), (usage, 1));
     f.translator.release(NOW, claim, FlowEnd::Closed);
     assert_eq!((f.usage('a').leases, f.usage('a').quarantined, f.translator.held()), (0, 0, 0));

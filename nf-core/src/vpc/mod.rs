@@ -21,7 +21,8 @@ mod path;
 mod snapshot;
 
 pub use document::{
-    Compression, ConnectivityType, Document, FlowLogResource, InstanceState, Scheme, TrafficType,
+    Compression, ConnectivityType, Document, ExhaustionReply, FilteringBehavior, FlowLogResource,
+    InstanceState, MappingBehavior, Scheme, TrafficType,
 };
 pub use invalid::{
     Invalid, InvalidAttachment, InvalidFlowLog, InvalidKind, InvalidPrefix, InvalidPrefixList,
@@ -31,10 +32,10 @@ pub use lpm::Lpm;
 pub use model::{
     Admission, AggregationInterval, Attachment, Bridge, BridgeIx, Eni, EniIx, FlowLog, FlowLogIx,
     HealthCheck, Instance, InstanceIx, InterfaceType, Listener, LoadBalancer, LoadBalancerIx,
-    LoadBalancerNode, NatAddress, NatGateway, NatGatewayIx, Owner, PortRole, PublicAddress, Route,
-    RouteTable, RouteTableIx, RouteTarget, SecurityGroup, SecurityGroupIx, Subnet, SubnetIx,
-    Target, TargetGroup, TargetGroupIx, TrafficDirection, Translation, Uplink, UplinkIx, Vpc,
-    VpcIx,
+    LoadBalancerNode, Mapping, NatAddress, NatGateway, NatGatewayIx, Owner, PortRole,
+    PublicAddress, Route, RouteTable, RouteTableIx, RouteTarget, SecurityGroup, SecurityGroupIx,
+    Subnet, SubnetIx, Target, TargetGroup, TargetGroupIx, TrafficDirection, Translation, Uplink,
+    UplinkIx, Vpc, VpcIx,
 };
 pub use path::{Path, Segment};
 pub use snapshot::Snapshot;

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::interface::Interfaces;
 use super::{Path, Problems};
-use crate::lease::PortRange;
-use crate::vpc::document::{self, ConnectivityType, Document};
-use crate::vpc::model::{Bridge, NatAddress, NatGateway, Translation};
+use crate::flow::Timeouts;
+use crate::vpc::document::{self, ConnectivityType, Document, ExhaustionReply, MappingBehavior};
+use crate::vpc::invalid::InvalidKind;
+use crate::vpc::model::{Bridge, Mapping, NatAddress, NatGateway, Translation};
 
 /// A week: longer than any keep-alive, short enough for the kernel's wrapping clock ticks.
 const MAX_IDLE_SECONDS: u32 = 7 * 24 * 3600;
@@ -24,8 +25,8 @@ pub(super) fn nat_gateways(
     let gateways = document.nat_gateway.iter().zip(&interfaces.of_nat_gateways).enumerate();
     gateways
         .map(|(place, (gateway, eni_ix))| {
-            let timers = Timers::from(gateway);
-            let translation = timers.resolve(&Path::of("nat_gateway", place), problems);
+            let path = Path::of("nat_gateway", place);
+            let translation = of_nat_gateway(gateway, &path, problems);
             let eni_ix = (*eni_ix)?;
             let eni = interfaces.get(eni_ix)?;
             let addresses = match gateway.connectivity_type {
@@ -65,8 +66,7 @@ pub(super) fn bridges(
     let bridges = document.lambda_bridge.iter().zip(&interfaces.of_bridges).enumerate();
     bridges
         .map(|(place, (bridge, eni_ix))| {
-            let timers = Timers::from(bridge);
-            let translation = timers.resolve(&Path::of("lambda_bridge", place), problems);
+            let translation = of_bridge(bridge, &Path::of("lambda_bridge", place), problems);
             let eni_ix = (*eni_ix)?;
             let eni = interfaces.get(eni_ix)?;
             Some(Bridge {
@@ -80,56 +80,123 @@ pub(super) fn bridges(
         .collect()
 }
 
-/// The keys that NAT gateways and bridges have in common.
+/// The numbers that NAT gateways and bridges are given, and how they are called.
 struct Timers {
     tcp_idle: u32,
+    tcp_transitory: u32,
+    tcp_time_wait: u32,
     udp_idle: u32,
+    udp_stream: u32,
     icmp_idle: u32,
     quarantine: u32,
-    port_range: PortRange,
 }
 
 impl From<&document::NatGateway> for Timers {
     fn from(gateway: &document::NatGateway) -> Self {
         Self {
             tcp_idle: gateway.tcp_idle_timeout_seconds,
+            tcp_transitory: gateway.tcp_transitory_timeout_seconds,
+            tcp_time_wait: gateway.tcp_time_wait_timeout_seconds,
             udp_idle: gateway.udp_idle_timeout_seconds,
+            udp_stream: gateway.udp_stream_timeout_seconds,
             icmp_idle: gateway.icmp_idle_timeout_seconds,
             quarantine: gateway.port_quarantine_seconds,
-            port_range: gateway.port_range,
         }
     }
 }
 
 impl From<&document::LambdaBridge> for Timers {
+    /// What a bridge has no key for is as everywhere else.
     fn from(bridge: &document::LambdaBridge) -> Self {
+        let seconds = |it: Duration| it.as_secs() as u32;
+        let usual = Timeouts::default();
         Self {
             tcp_idle: bridge.tcp_idle_timeout_seconds,
+            tcp_transitory: seconds(usual.tcp_opening),
+            tcp_time_wait: seconds(usual.tcp_time_wait),
             udp_idle: bridge.udp_idle_timeout_seconds,
+            udp_stream: bridge.udp_idle_timeout_seconds,
             icmp_idle: bridge.icmp_idle_timeout_seconds,
             quarantine: bridge.port_quarantine_seconds,
-            port_range: bridge.port_range,
         }
     }
 }
 
 impl Timers {
-    fn resolve(&self, path: &Path, problems: &mut Problems) -> Translation {
+    fn check(&self, path: &Path, problems: &mut Problems) {
         for (key, seconds, min, max) in [
             ("tcp_idle_timeout_seconds", self.tcp_idle, 1, MAX_IDLE_SECONDS),
+            ("tcp_transitory_timeout_seconds", self.tcp_transitory, 1, MAX_IDLE_SECONDS),
+            ("tcp_time_wait_timeout_seconds", self.tcp_time_wait, 1, MAX_IDLE_SECONDS),
             ("udp_idle_timeout_seconds", self.udp_idle, 1, MAX_IDLE_SECONDS),
+            ("udp_stream_timeout_seconds", self.udp_stream, 1, MAX_IDLE_SECONDS),
             ("icmp_idle_timeout_seconds", self.icmp_idle, 1, MAX_IDLE_SECONDS),
             ("port_quarantine_seconds", self.quarantine, 0, MAX_QUARANTINE_SECONDS),
         ] {
             problems.check_range(|| path.key(key), seconds, min, max);
         }
-        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
-        Translation {
-            tcp_idle_timeout: seconds(self.tcp_idle),
-            udp_idle_timeout: seconds(self.udp_idle),
-            icmp_idle_timeout: seconds(self.icmp_idle),
-            port_range: self.port_range,
-            port_quarantine: seconds(self.quarantine),
+    }
+
+    fn timeouts(&self) -> Timeouts {
+        Timeouts {
+            tcp_opening: seconds(self.tcp_transitory),
+            tcp_established: seconds(self.tcp_idle),
+            tcp_closing: seconds(self.tcp_transitory),
+            tcp_time_wait: seconds(self.tcp_time_wait),
+            udp: seconds(self.udp_idle),
+            udp_stream: seconds(self.udp_stream),
+            icmp: seconds(self.icmp_idle),
+            ..Timeouts::default()
         }
+    }
+}
+
+fn seconds(seconds: u32) -> Duration {
+    Duration::from_secs(seconds.into())
+}
+
+/// How a NAT gateway translates.
+fn of_nat_gateway(
+    gateway: &document::NatGateway,
+    path: &Path,
+    problems: &mut Problems,
+) -> Translation {
+    let timers = Timers::from(gateway);
+    timers.check(path, problems);
+    let mapping = match (gateway.mapping, gateway.filtering) {
+        (MappingBehavior::EndpointIndependent, filtering) => {
+            Mapping::EndpointIndependent(filtering.unwrap_or_default())
+        }
+        (MappingBehavior::Symmetric, filtering) => {
+            if filtering.is_some() {
+                problems.add(path.key("filtering"), InvalidKind::FilteringWithoutMapping);
+            }
+            Mapping::Symmetric
+        }
+    };
+    if let Some(most) = gateway.max_ports_per_client {
+        problems.check_range(|| path.key("max_ports_per_client"), most, 1, u32::MAX);
+    }
+    Translation {
+        mapping,
+        timeouts: Timeouts { reset_both: gateway.reset_both, ..timers.timeouts() },
+        port_range: gateway.port_range,
+        port_quarantine: seconds(timers.quarantine),
+        max_ports_per_client: gateway.max_ports_per_client,
+        exhaustion_reply: gateway.exhaustion_reply,
+    }
+}
+
+/// How a bridge does.
+fn of_bridge(bridge: &document::LambdaBridge, path: &Path, problems: &mut Problems) -> Translation {
+    let timers = Timers::from(bridge);
+    timers.check(path, problems);
+    Translation {
+        mapping: Mapping::Symmetric,
+        timeouts: timers.timeouts(),
+        port_range: bridge.port_range,
+        port_quarantine: seconds(timers.quarantine),
+        max_ports_per_client: None,
+        exhaustion_reply: ExhaustionReply::default(),
     }
 }

@@ -9,6 +9,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::text;
+use super::translation::{ExhaustionReply, FilteringBehavior, MappingBehavior};
 use crate::lease::PortRange;
 use crate::tuple::Protocol;
 use crate::vpc::id::{
@@ -29,6 +30,23 @@ mod default {
     /// minutes".
     pub(super) const fn udp_idle() -> u32 {
         120
+    }
+
+    /// RFC 5382 REQ-5: "The value of the 'transitory connection idle-timeout' MUST NOT be less than
+    /// 4 minutes".
+    pub(super) const fn tcp_transitory() -> u32 {
+        240
+    }
+
+    /// Late segments of a closed connection are gone from the network by then.
+    pub(super) const fn tcp_time_wait() -> u32 {
+        30
+    }
+
+    /// RFC 4787 REQ-5 (c): "A default value of five minutes or more for the NAT UDP mapping timer is
+    /// RECOMMENDED". Of these the one figure that AWS states.
+    pub(super) const fn udp_stream() -> u32 {
+        350
     }
 
     /// AWS does not say; RFC 5508 REQ-2: "An ICMP Query session timer MUST NOT expire in less than
@@ -94,21 +112,50 @@ pub struct NatGateway {
     /// is a segment of undeclared hosts it must be given.
     #[serde(default, deserialize_with = "text::optional", skip_serializing_if = "Option::is_none")]
     pub private_ip_address: Option<Ipv4Addr>,
-    /// Seconds without a packet after which a TCP connection is forgotten.
+    /// What decides the address and port outside: `symmetric` (when left out), as at AWS, or
+    /// `endpoint-independent`.
+    #[serde(default)]
+    pub mapping: MappingBehavior,
+    /// Who may send to a mapping of an endpoint-independent gateway: `address-dependent` (when left
+    /// out) or `endpoint-independent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filtering: Option<FilteringBehavior>,
+    /// Seconds without a packet after which an established TCP connection is forgotten.
     #[serde(default = "default::tcp_idle")]
     pub tcp_idle_timeout_seconds: u32,
-    /// The same for UDP.
+    /// The same of a TCP connection that is being opened, or that one side has closed.
+    #[serde(default = "default::tcp_transitory")]
+    pub tcp_transitory_timeout_seconds: u32,
+    /// The same of one that both sides have closed.
+    #[serde(default = "default::tcp_time_wait")]
+    pub tcp_time_wait_timeout_seconds: u32,
+    /// The same for UDP that was not answered, or once.
     #[serde(default = "default::udp_idle")]
     pub udp_idle_timeout_seconds: u32,
+    /// The same for UDP that goes to and fro.
+    #[serde(default = "default::udp_stream")]
+    pub udp_stream_timeout_seconds: u32,
     /// The same for ICMP and ICMPv6 echo.
     #[serde(default = "default::icmp_idle")]
     pub icmp_idle_timeout_seconds: u32,
+    /// Whether both ends of an established TCP connection that has been idle for too long are sent a
+    /// RST. Left out: no, as at AWS, where the end inside is sent one when it sends again.
+    #[serde(default)]
+    pub reset_both: bool,
     /// External ports, `[first, last]`.
     #[serde(default = "default::ports")]
     pub port_range: PortRange,
     /// Seconds for which a released external port is not used again toward the same destination.
     #[serde(default = "default::quarantine")]
     pub port_quarantine_seconds: u32,
+    /// The most ports that one client may hold. Left out: as many as there are, but for the share
+    /// of others: see `docs/nat.md`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_ports_per_client: Option<u32>,
+    /// What the sender of a first packet gets when there is no port for its flow: `icmp` (when left
+    /// out) or `reset`.
+    #[serde(default)]
+    pub exhaustion_reply: ExhaustionReply,
 }
 
 /// A managed interface that many execution environments share, one way: they reach into the VPC,

@@ -11,6 +11,7 @@ mod interface;
 mod quotas;
 mod security_group;
 mod text;
+mod translation;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -36,6 +37,7 @@ pub use quotas::Quotas;
 pub use security_group::{
     IpProtocol, PrefixList, PrefixListEntry, SecurityGroup, SecurityGroupRule,
 };
+pub use translation::{ExhaustionReply, FilteringBehavior, MappingBehavior};
 
 /// Labels of a resource, which mean something only to whoever put them there.
 pub type Tags = BTreeMap<String, String>;

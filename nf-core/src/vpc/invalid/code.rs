@@ -35,9 +35,10 @@ impl InvalidKind {
             | Self::NatWithoutAddress
             | Self::NoUplinkAddress
             | Self::PrivateAddressAlone => "MissingParameter",
-            Self::ExactlyOne { .. } | Self::PrivateNatWithAddress | Self::AddressWithoutIp => {
-                "InvalidParameterCombination"
-            }
+            Self::ExactlyOne { .. }
+            | Self::PrivateNatWithAddress
+            | Self::FilteringWithoutMapping
+            | Self::AddressWithoutIp => "InvalidParameterCombination",
             Self::NoSubnetMapping => "ValidationError",
             Self::SecondNode { .. }
             | Self::NodeWithoutAddress

@@ -463,6 +463,12 @@ pub enum InvalidKind {
     /// A private NAT gateway with one.
     #[error("a private NAT gateway has no Elastic IP address: leave allocation_ids out")]
     PrivateNatWithAddress,
+    /// A symmetric NAT gateway with a filtering behaviour.
+    #[error(
+        "a symmetric NAT gateway lets in the answers of each flow and nothing else: leave filtering \
+         out, or set mapping = \"endpoint-independent\""
+    )]
+    FilteringWithoutMapping,
 
     /// A load balancer without a node.
     #[error("a load balancer needs at least one subnet")]

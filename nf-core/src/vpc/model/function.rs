@@ -5,36 +5,37 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use super::{EniIx, SubnetIx, TargetGroupIx, VpcIx};
+use crate::flow::Timeouts;
 use crate::lease::PortRange;
 use crate::tuple::Protocol;
-use crate::vpc::document::{ConnectivityType, Scheme};
+use crate::vpc::document::{ConnectivityType, ExhaustionReply, FilteringBehavior, Scheme};
 use crate::vpc::id::{BridgeId, LoadBalancerName, NatGatewayId, TargetGroupName};
+
+/// What decides the address and port that a function translates a flow's source to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mapping {
+    /// The flow: a port is unique for each destination.
+    Symmetric,
+    /// The source alone: a port is unique altogether, and others may send to it as far as this lets
+    /// them.
+    EndpointIndependent(FilteringBehavior),
+}
 
 /// How a function that leases ports does it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Translation {
-    /// Time without a packet after which a TCP connection is forgotten.
-    pub tcp_idle_timeout: Duration,
-    /// The same for UDP.
-    pub udp_idle_timeout: Duration,
-    /// The same for ICMP and ICMPv6 echo.
-    pub icmp_idle_timeout: Duration,
+    /// What decides the external address and port.
+    pub mapping: Mapping,
+    /// How long flows live.
+    pub timeouts: Timeouts,
     /// External ports and echo identifiers.
     pub port_range: PortRange,
     /// How long a released port rests before it is used again toward the same destination.
     pub port_quarantine: Duration,
-}
-
-impl Translation {
-    /// The idle time of a protocol.
-    #[must_use]
-    pub const fn idle_timeout(&self, protocol: Protocol) -> Duration {
-        match protocol {
-            Protocol::Tcp => self.tcp_idle_timeout,
-            Protocol::Udp => self.udp_idle_timeout,
-            Protocol::Icmp | Protocol::Icmpv6 => self.icmp_idle_timeout,
-        }
-    }
+    /// The most ports that one client may hold.
+    pub max_ports_per_client: Option<u32>,
+    /// What the sender of a first packet gets when there is no port for its flow.
+    pub exhaustion_reply: ExhaustionReply,
 }
 
 /// An address that a NAT gateway translates to.

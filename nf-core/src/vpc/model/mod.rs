@@ -19,8 +19,8 @@ use super::lpm::Lpm;
 
 pub use flow_log::{AggregationInterval, FlowLog};
 pub use function::{
-    Bridge, HealthCheck, Listener, LoadBalancer, LoadBalancerNode, NatAddress, NatGateway, Target,
-    TargetGroup, Translation,
+    Bridge, HealthCheck, Listener, LoadBalancer, LoadBalancerNode, Mapping, NatAddress, NatGateway,
+    Target, TargetGroup, Translation,
 };
 pub use instance::Instance;
 pub use interface::{Attachment, Eni, InterfaceType, Owner, PublicAddress, TrafficDirection};

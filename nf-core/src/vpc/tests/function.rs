@@ -4,8 +4,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{BASE, build, built, problems_beside, problems_with};
+use crate::flow::Timeouts;
 use crate::tuple::Protocol;
-use crate::vpc::{ConnectivityType, NatAddress, Target};
+use crate::vpc::{
+    ConnectivityType, ExhaustionReply, FilteringBehavior, Mapping, NatAddress, Target,
+};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().expect(text)
@@ -58,22 +61,71 @@ fn each_elastic_ip_address_of_a_nat_gateway_has_a_private_one_of_its_family() {
 fn a_nat_gateway_has_the_timers_and_ports_of_aws_unless_told_otherwise() {
     let snapshot = built(&nat_gateway(r#"allocation_ids = ["eipalloc-1"]"#));
     let translation = &snapshot.nat_gateways().next().expect("one NAT gateway").1.translation;
-    assert_eq!(translation.idle_timeout(Protocol::Tcp), Duration::from_secs(350));
-    assert_eq!(translation.idle_timeout(Protocol::Udp), Duration::from_mins(2));
-    assert_eq!(translation.idle_timeout(Protocol::Icmpv6), Duration::from_mins(1));
+    let expected = Timeouts {
+        tcp_opening: Duration::from_mins(4),
+        tcp_established: Duration::from_secs(350),
+        tcp_closing: Duration::from_mins(4),
+        tcp_time_wait: Duration::from_secs(30),
+        tcp_reset: Duration::from_secs(10),
+        udp: Duration::from_mins(2),
+        udp_stream: Duration::from_secs(350),
+        icmp: Duration::from_mins(1),
+        reset_both: false,
+    };
+    assert_eq!(translation.timeouts, expected);
+    assert_eq!(translation.mapping, Mapping::Symmetric);
+    assert_eq!(translation.exhaustion_reply, ExhaustionReply::Icmp);
+    assert_eq!(translation.max_ports_per_client, None);
     assert_eq!(translation.port_quarantine, Duration::from_secs(30));
     assert_eq!((translation.port_range.first(), translation.port_range.last()), (1024, 65535));
 
     let snapshot = built(&nat_gateway(
         r#"allocation_ids = ["eipalloc-1"]
         tcp_idle_timeout_seconds = 7200
+        tcp_transitory_timeout_seconds = 300
+        tcp_time_wait_timeout_seconds = 31
+        udp_stream_timeout_seconds = 600
+        reset_both = true
         port_range = [40000, 40009]
-        port_quarantine_seconds = 0"#,
+        port_quarantine_seconds = 0
+        max_ports_per_client = 4
+        exhaustion_reply = "reset""#,
     ));
     let translation = &snapshot.nat_gateways().next().expect("one NAT gateway").1.translation;
-    assert_eq!(translation.tcp_idle_timeout, Duration::from_hours(2));
+    let expected = Timeouts {
+        tcp_opening: Duration::from_mins(5),
+        tcp_established: Duration::from_hours(2),
+        tcp_closing: Duration::from_mins(5),
+        tcp_time_wait: Duration::from_secs(31),
+        udp_stream: Duration::from_mins(10),
+        reset_both: true,
+        ..expected
+    };
+    assert_eq!(translation.timeouts, expected);
+    assert_eq!(translation.max_ports_per_client, Some(4));
+    assert_eq!(translation.exhaustion_reply, ExhaustionReply::Reset);
     assert_eq!(translation.port_quarantine, Duration::ZERO);
     assert_eq!((translation.port_range.first(), translation.port_range.last()), (40000, 40009));
+}
+
+#[test]
+fn filtering_is_for_endpoint_independent_mapping_and_address_dependent_unless_told_otherwise() {
+    let mapping = |keys: &str| {
+        let snapshot = built(&nat_gateway(&format!("allocation_ids = [\"eipalloc-1\"]\n{keys}")));
+        snapshot.nat_gateways().next().expect("one NAT gateway").1.translation.mapping
+    };
+    let independent = r#"mapping = "endpoint-independent""#;
+    assert_eq!(mapping(r#"mapping = "symmetric""#), Mapping::Symmetric);
+    assert_eq!(
+        mapping(independent),
+        Mapping::EndpointIndependent(FilteringBehavior::AddressDependent)
+    );
+    assert_eq!(
+        mapping(&format!("{independent}\nfiltering = \"endpoint-independent\"")),
+        Mapping::EndpointIndependent(FilteringBehavior::EndpointIndependent)
+    );
+    let alone = nat_gateway("allocation_ids = [\"eipalloc-1\"]\nfiltering = \"address-dependent\"");
+    assert_eq!(problems_with(&alone), ["nat_gateway[0].filtering: InvalidParameterCombination"]);
 }
 
 #[test]
@@ -106,17 +158,25 @@ fn timers_outside_their_ranges_are_refused() {
     let more = nat_gateway(
         r#"allocation_ids = ["eipalloc-1"]
         tcp_idle_timeout_seconds = 0
+        tcp_transitory_timeout_seconds = 0
+        tcp_time_wait_timeout_seconds = 604801
         udp_idle_timeout_seconds = 604801
+        udp_stream_timeout_seconds = 0
         icmp_idle_timeout_seconds = 0
-        port_quarantine_seconds = 3601"#,
+        port_quarantine_seconds = 3601
+        max_ports_per_client = 0"#,
     );
     assert_eq!(
         problems_with(&more),
         [
             "nat_gateway[0].tcp_idle_timeout_seconds: InvalidParameterValue",
+            "nat_gateway[0].tcp_transitory_timeout_seconds: InvalidParameterValue",
+            "nat_gateway[0].tcp_time_wait_timeout_seconds: InvalidParameterValue",
             "nat_gateway[0].udp_idle_timeout_seconds: InvalidParameterValue",
+            "nat_gateway[0].udp_stream_timeout_seconds: InvalidParameterValue",
             "nat_gateway[0].icmp_idle_timeout_seconds: InvalidParameterValue",
             "nat_gateway[0].port_quarantine_seconds: InvalidParameterValue",
+            "nat_gateway[0].max_ports_per_client: InvalidParameterValue",
         ]
     );
 }
