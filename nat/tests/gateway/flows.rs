@@ -430,3 +430,58 @@ fn a_connection_that_is_opened_anew_leaves_its_old_port_to_rest() {
     w.pass(Duration::from_secs(31));
     assert_eq!(send_out(&mut w, syn(2)).unwrap().0, old);
 }
+
+#[test]
+fn both_ends_of_an_idle_connection_are_asked_and_their_answers_are_reset() {
+    let document = format!("{DOCUMENT}\ntcp_idle_timeout_seconds = 5\nreset_both = true");
+    let mut w = World::among_hosts(&document, functions);
+    let (src, _) = send_out(&mut w, tcp(4000, SERVER).flags(TcpFlags::SYN).build()).unwrap();
+    let answer = Frame::tcp(at(SERVER), src).flags(TcpFlags::SYN | TcpFlags::ACK).build();
+    assert_eq!(w.send("wan", answer).len(), 1);
+    send_out(&mut w, tcp(4000, SERVER).build()).unwrap();
+    let (host, gateway) = inside(&w);
+    let (router, wan) = (host_mac([203, 0, 113, 1].into()), w.mac("wan"));
+
+    let asked_inside = Frame::tcp(at(SERVER), ([10, 0, 1, 10], 4000)).macs(gateway, host).build();
+    let asked_outside = Frame::tcp(src, at(SERVER)).macs(wan, router).build();
+    let asked = w.pass(Duration::from_secs(6));
+    assert_eq!(asked, [("i".to_owned(), asked_inside), ("wan".to_owned(), asked_outside)]);
+    assert_eq!((w.engine.flow_count(), usage(&w).idle_timeouts_total), (0, 1));
+
+    // Each end says what it expects next, and that is the number of its RST.
+    let (mine, theirs) = (111_111, 222_222);
+    let said = tcp(4000, SERVER).seq(mine).ack(theirs).macs(host, gateway).build();
+    let reset = Frame::tcp(at(SERVER), ([10, 0, 1, 10], 4000))
+        .flags(TcpFlags::RST)
+        .seq(theirs)
+        .window(0)
+        .macs(gateway, host);
+    assert_eq!(w.send("i", said), [("i".to_owned(), reset.build())]);
+    let said = Frame::tcp(at(SERVER), src).seq(theirs).ack(mine).macs(router, wan).build();
+    let reset =
+        Frame::tcp(src, at(SERVER)).flags(TcpFlags::RST).seq(mine).window(0).macs(wan, router);
+    assert_eq!(w.send("wan", said.clone()), [("wan".to_owned(), reset.build())]);
+    assert_eq!(w.fate(), dropped(Drop::NoFlow));
+    assert_eq!(w.engine.counters().packets_in(), w.engine.counters().packets_decided());
+
+    // Later the outside gets nothing, as at any time from a gateway without the option.
+    w.pass(Duration::from_secs(11));
+    assert_eq!(w.send("wan", said), []);
+    assert_eq!(w.fate(), dropped(Drop::Unsolicited));
+}
+
+#[test]
+fn nobody_is_asked_about_a_connection_that_was_never_open_or_is_closed() {
+    let document = format!(
+        "{DOCUMENT}\ntcp_idle_timeout_seconds = 5\ntcp_transitory_timeout_seconds = 5\n\
+         reset_both = true"
+    );
+    let mut w = World::among_hosts(&document, functions);
+    send_out(&mut w, tcp(4000, SERVER).flags(TcpFlags::SYN).build()).unwrap();
+    let (src, _) = send_out(&mut w, tcp(4001, SERVER).flags(TcpFlags::SYN).build()).unwrap();
+    let answer = Frame::tcp(at(SERVER), src).flags(TcpFlags::SYN | TcpFlags::ACK).build();
+    w.send("wan", answer);
+    send_out(&mut w, tcp(4001, SERVER).flags(TcpFlags::FIN | TcpFlags::ACK).build()).unwrap();
+    assert_eq!(w.pass(Duration::from_secs(6)), []);
+    assert_eq!(w.engine.flow_count(), 0);
+}

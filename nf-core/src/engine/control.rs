@@ -298,7 +298,12 @@ impl Engine {
     }
 
     /// Sends an answer, if there may be one, from the port's own MAC address.
-    fn answer(&mut self, port: PortId, frame: Option<Vec<u8>>, fast_path: &mut dyn FastPath) {
+    pub(super) fn answer(
+        &mut self,
+        port: PortId,
+        frame: Option<Vec<u8>>,
+        fast_path: &mut dyn FastPath,
+    ) {
         let (Some(mut frame), Some((mac, _))) = (frame, self.port_link(port)) else { return };
         frame[6..12].copy_from_slice(mac.as_bytes());
         self.counters.answers += 1;

@@ -342,6 +342,7 @@ impl Engine {
             Phase::TimeWait | Phase::Reset => FlowEnd::Closed,
             _ => FlowEnd::Idle,
         };
+        self.say_farewell(now, &view.flow, view.phase, fast_path);
         self.end_flow(now, id, end, fast_path);
     }
 
@@ -422,6 +423,10 @@ impl Engine {
             self.rejected(&passage, usage);
             let came = Came { port: Some(key.port), tuple: key.tuple, usage, tcp_flags };
             self.log_rejected(now, &passage, &came);
+        }
+        if self.farewells.awaits(now, &key) {
+            self.answer(key.port, build::tcp_reset(&carried.frame), fast_path);
+            return Verdict::Dropped(Drop::NoFlow);
         }
         match why {
             Refusal::Drop(reason) => Verdict::Dropped(reason),

@@ -14,6 +14,7 @@
 //! | `public` | public addresses: which lead inside, and which nobody outside can have |
 //! | `groups` | what security groups have turned away |
 //! | `flows` | set up, forward, expire, end |
+//! | `farewell` | what both ends of an idle connection are told |
 //! | `flow_log` | what the flow logs are told of them |
 //! | `classes` | flows that the fast path makes itself, by a template for their class |
 //! | `resume` | taking over a flow whose entries stand already |
@@ -27,6 +28,7 @@
 mod classes;
 mod control;
 mod counters;
+mod farewell;
 mod flow_log;
 mod flows;
 mod groups;
@@ -66,6 +68,7 @@ use crate::pipeline::{Function, Originated};
 use crate::time::Time;
 use crate::vpc::{Document, Snapshot};
 use classes::Classes;
+use farewell::Farewells;
 use groups::Groups;
 use ports::Ports;
 use sweep::Sweep;
@@ -91,6 +94,7 @@ pub struct Engine {
     wheel: Wheel,
     neighbours: Neighbours,
     sweep: Option<Sweep>,
+    farewells: Farewells,
     ledger: Ledger,
     groups: Groups,
     counters: Counters,
@@ -122,6 +126,7 @@ impl Engine {
             wheel: Wheel::new(config.flows.flows as u32, now),
             neighbours: Neighbours::new(config.adjacencies, config.seed),
             sweep: None,
+            farewells: Farewells::new(config.seed),
             ledger: Ledger::new(config.flows.flows, config.seed),
             groups: Groups::default(),
             counters: Counters::default(),
