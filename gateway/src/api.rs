@@ -5,6 +5,7 @@
 //! | `GET /v1/status` | how the gateway is doing |
 //! | `GET /v1/flows` | a page of the flow table, see [`types::FlowQuery`] |
 //! | `GET /v1/targets` | targets of the load balancers and their health |
+//! | `GET /v1/nat-gateways/top` | who holds the ports of NAT gateways, see [`types::TopQuery`] |
 //! | `GET /v1/environments` | environments |
 //! | `POST /v1/environments` | attaches one, see [`types::AttachRequest`]; 201 |
 //! | `DELETE /v1/environments/{id}` | detaches one; 204 |
@@ -17,7 +18,7 @@
 //! | --- | --- |
 //! | `types` | what goes over the socket |
 //! | `socket` | the socket itself: stale ones, modes |
-//! | `status`, `flows` | the two answers that take some making |
+//! | `status`, `flows`, `top` | the answers that take some making |
 //! | `action` | actions on the resource document |
 //! | `error` | errors as answers |
 //! | `client` | the other side |
@@ -28,6 +29,7 @@ mod error;
 mod flows;
 pub mod socket;
 mod status;
+pub(crate) mod top;
 pub mod types;
 
 use std::sync::Arc;
@@ -45,6 +47,7 @@ use crate::environments::EnvironmentId;
 use error::Error;
 use types::{
     AttachRequest, Environment, EnvironmentList, FlowPage, FlowQuery, Status, Target, TargetList,
+    TopList, TopQuery,
 };
 
 /// The API over what the control side shares.
@@ -53,6 +56,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/status", get(get_status))
         .route("/v1/flows", get(get_flows))
         .route("/v1/targets", get(get_targets))
+        .route("/v1/nat-gateways/top", get(get_top))
         .route("/v1/environments", get(list_environments).post(attach_environment))
         .route("/v1/environments/{id}", delete(detach_environment))
         .route("/v1/actions", post(action::several))
@@ -88,6 +92,14 @@ async fn get_targets(State(shared): State<Arc<Shared>>) -> Result<Json<TargetLis
         flows_total: view.flows_total,
     });
     Ok(Json(TargetList { targets: targets.collect() }))
+}
+
+async fn get_top(
+    State(shared): State<Arc<Shared>>,
+    query: Result<Query<TopQuery>, QueryRejection>,
+) -> Result<Json<TopList>, Error> {
+    let Query(query) = query?;
+    Ok(Json(top::top(&shared, &query).await?))
 }
 
 async fn list_environments(State(shared): State<Arc<Shared>>) -> Json<EnvironmentList> {

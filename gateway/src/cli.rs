@@ -3,7 +3,7 @@
 //! | file | idea |
 //! | --- | --- |
 //! | `check` | both configuration files, without running anything |
-//! | `status`, `flows`, `targets`, `environment` | listings and orders, through the API |
+//! | `status`, `flows`, `targets`, `nat`, `environment` | listings and orders, through the API |
 //! | `network_interface`, `address`, `security_group`, `prefix_list`, `route`, `subnet`, `instance` | resources of the document, through the API's actions |
 //! | `action` | any action, as JSON |
 //! | `uninstall` | removing what a stopped gateway left |
@@ -15,6 +15,7 @@ mod check;
 mod environment;
 mod flows;
 mod instance;
+mod nat;
 mod network_interface;
 mod output;
 mod prefix_list;
@@ -130,6 +131,10 @@ Examples:
   halfspace targets
   halfspace targets --json | jq '.targets[] | select(.state == \"unhealthy\")'")]
     Targets(Ask),
+
+    /// NAT gateways: who holds their ports
+    #[command(subcommand)]
+    Nat(nat::Nat),
 
     /// Attach and detach execution environments
     #[command(subcommand, name = "env")]
@@ -391,6 +396,7 @@ fn execute(command: Command) -> Result<(), Error> {
         Command::Status(how) => ask(status::execute(&how)),
         Command::Flows(flows) => ask(flows.execute()),
         Command::Targets(how) => ask(targets::execute(&how)),
+        Command::Nat(nat) => ask(nat.execute()),
         Command::Environment(environment) => ask(environment.execute()),
         Command::Interface(interface) => ask(interface.execute()),
         Command::Address(address) => ask(address.execute()),

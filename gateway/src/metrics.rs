@@ -9,11 +9,13 @@
 //! | --- | --- |
 //! | `sample` | everything that is told, at one moment |
 //! | `page` | names, help texts and labels |
+//! | `translation` | the same of the functions that lease ports |
 //! | `process` | the process itself, as `/proc` tells of it |
 
 mod page;
 mod process;
 mod sample;
+mod translation;
 
 use std::sync::Arc;
 use std::time::Duration;

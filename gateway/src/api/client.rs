@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::types::{
     Answers, AttachRequest, Environment, EnvironmentList, ErrorBody, FlowPage, FlowQuery, Status,
-    TargetList, Transaction,
+    TargetList, TopList, TopQuery, Transaction,
 };
 use crate::actions::Action;
 
@@ -117,6 +117,15 @@ impl Client {
     /// [`Error`]
     pub async fn targets(&mut self) -> Result<TargetList, Error> {
         self.get("/v1/targets").await
+    }
+
+    /// Who holds the ports of NAT gateways.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]
+    pub async fn top(&mut self, query: &TopQuery) -> Result<TopList, Error> {
+        self.get(&format!("/v1/nat-gateways/top?{}", query_string(query)?)).await
     }
 
     /// All environments.
@@ -228,7 +237,7 @@ fn refusal(status: StatusCode, body: &[u8]) -> Error {
 }
 
 /// A query, as its JSON form spells the parameters: all are texts or numbers.
-fn query_string(query: &FlowQuery) -> Result<String, serde_json::Error> {
+fn query_string(query: &impl Serialize) -> Result<String, serde_json::Error> {
     let serde_json::Value::Object(parameters) = serde_json::to_value(query)? else {
         return Ok(String::new());
     };

@@ -109,10 +109,13 @@ fn translations<'a, K: ToString + 'a>(
             id: id.to_string(),
             flows_total: usage.flows_total,
             port_allocation_errors_total: usage.port_allocation_errors_total,
+            client_limit_errors_total: usage.client_limit_errors_total,
             idle_timeouts_total: usage.idle_timeouts_total,
             leased_ports: usage.leases as u64,
             quarantined_ports: usage.quarantined as u64,
             set_aside_ports: usage.set_aside as u64,
+            mappings: usage.mappings as u64,
+            clients: usage.clients as u64,
         })
         .collect();
     all.sort_by(|a, b| a.id.cmp(&b.id));

@@ -3,7 +3,7 @@
 //! Times are whole seconds; addresses are texts as the standard library writes them. A field may
 //! be added in a later release, so a client of its own should skip those it does not know.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -172,6 +172,8 @@ pub struct TranslationStatus {
     pub flows_total: u64,
     /// Flows refused because no port was free.
     pub port_allocation_errors_total: u64,
+    /// Flows refused because their client had as many ports as it may have, or its share.
+    pub client_limit_errors_total: u64,
     /// Flows that ended by being idle.
     pub idle_timeouts_total: u64,
     /// Ports leased now.
@@ -180,6 +182,84 @@ pub struct TranslationStatus {
     pub quarantined_ports: u64,
     /// Ports in stock for flows that the fast path makes itself.
     pub set_aside_ports: u64,
+    /// Endpoint-independent mappings now.
+    pub mappings: u64,
+    /// Clients that hold a port now.
+    pub clients: u64,
+}
+
+/// Query of `GET /v1/nat-gateways/top`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TopQuery {
+    /// Clients and destinations of each gateway, at most 1000; 10 when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub most: Option<usize>,
+}
+
+/// Answer of `GET /v1/nat-gateways/top`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopList {
+    /// In the order of their ids.
+    pub nat_gateways: Vec<NatGatewayTop>,
+}
+
+/// Who holds the ports of a NAT gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NatGatewayTop {
+    /// `nat-…`
+    pub nat_gateway_id: String,
+    /// The biggest first.
+    pub clients: Vec<ClientPorts>,
+    /// The biggest first.
+    pub destinations: Vec<DestinationPorts>,
+    /// Destinations toward which flows got no port.
+    pub refused: Vec<RefusedFlows>,
+}
+
+/// A client and what it holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientPorts {
+    /// The interface that its packets come in by.
+    pub port: String,
+    /// The environment there, if it is one's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment_id: Option<String>,
+    /// Its address there.
+    pub address: IpAddr,
+    /// Ports of the gateway that it holds.
+    pub ports: u32,
+}
+
+/// A destination and what is taken toward it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DestinationPorts {
+    /// `tcp`, `udp`, `icmp`, `icmpv6`
+    pub protocol: String,
+    /// The address that the ports are of, before an internet gateway makes an Elastic IP address of
+    /// it.
+    pub external_address: IpAddr,
+    /// Nothing where a port is for all destinations: the gateway's mapping is endpoint-independent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<SocketAddr>,
+    /// Ports that are taken, those included that rest or are in stock.
+    pub ports: u32,
+    /// Who has the most of them, where there are more than 512.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub biggest_client: Option<ClientPorts>,
+}
+
+/// Flows that got no port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedFlows {
+    /// Nothing of destinations past the 64th, which are counted together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    /// Where to; nothing of the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<SocketAddr>,
+    /// How many.
+    pub flows_total: u64,
 }
 
 /// Query of `GET /v1/flows`.
@@ -196,7 +276,7 @@ pub struct FlowQuery {
     pub protocol: Option<String>,
     /// Only with this IP address somewhere, before or after translation.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub address: Option<std::net::IpAddr>,
+    pub address: Option<IpAddr>,
     /// Only over this interface.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port_name: Option<String>,

@@ -82,21 +82,27 @@ fn translations(heading: &str, all: &[TranslationStatus]) -> std::io::Result<()>
         heading,
         "FLOWS",
         "PORT ALLOCATION ERRORS",
+        "CLIENT LIMIT ERRORS",
         "IDLE TIMEOUTS",
         "LEASED PORTS",
         "QUARANTINED",
         "SET ASIDE",
+        "MAPPINGS",
+        "CLIENTS",
     ]);
-    output::align_right(&mut table, &[1, 2, 3, 4, 5, 6]);
+    output::align_right(&mut table, &[1, 2, 3, 4, 5, 6, 7, 8, 9]);
     for it in all {
         table.add_row([
             it.id.clone(),
             it.flows_total.to_string(),
             it.port_allocation_errors_total.to_string(),
+            it.client_limit_errors_total.to_string(),
             it.idle_timeouts_total.to_string(),
             it.leased_ports.to_string(),
             it.quarantined_ports.to_string(),
             it.set_aside_ports.to_string(),
+            it.mappings.to_string(),
+            it.clients.to_string(),
         ]);
     }
     section(&table)

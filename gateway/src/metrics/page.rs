@@ -1,8 +1,9 @@
 //! The page: names, help texts and labels.
 //!
 //! Names follow Prometheus' conventions: our prefix, base units, `_total` on what only grows. The
-//! values of every label come from a fixed list or from the resource document, never from packets,
-//! so that nobody can make the page grow by sending some.
+//! values of every label come from a fixed list or from the resource document, not from packets, so
+//! that nobody can make the page grow by sending some. The biggest holders of ports are told by
+//! their addresses; of them there are only so many.
 
 use std::fmt::Write as _;
 
@@ -13,7 +14,6 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use nf_core::engine::{Counters, Rejected};
 use nf_core::flow_log;
 use nf_core::pipeline::FlowEnd;
-use nf_core::translator::RealmUsage;
 use nf_core::verdict::{Drop, FastDrop, Punt};
 use nf_core::vpc::TrafficDirection;
 use nlb::{TargetState, TargetView};
@@ -22,6 +22,7 @@ use crate::flow_logs::{Loss, WriterKind};
 
 use super::process::Process;
 use super::sample::{Control, Core, Sample};
+use super::translation::{self, BRIDGE, NAT_GATEWAY};
 
 const TARGET_STATES: [TargetState; 4] =
     [TargetState::Initial, TargetState::Healthy, TargetState::Unhealthy, TargetState::Unused];
@@ -36,8 +37,9 @@ pub(super) fn render(sample: &Sample) -> String {
         engine(&sample.core.counters);
         security_groups(&sample.core.rejected_by_groups);
         flows(&sample.core);
-        translations(&NAT_GATEWAY, &sample.core.nat_gateways);
-        translations(&BRIDGE, &sample.core.bridges);
+        translation::usage(&NAT_GATEWAY, &sample.core.nat_gateways);
+        translation::usage(&BRIDGE, &sample.core.bridges);
+        translation::holders(&sample.core.holders);
         targets(&sample.core.targets);
         flow_logs(&sample.core, &sample.control);
         process(&sample.process, sample.control.started);
@@ -69,37 +71,37 @@ fn level(name: &'static str, help: &'static str, value: impl IntoGauge) {
 }
 
 /// A counter whose help text is told.
-struct Counted(&'static str);
+pub(super) struct Counted(&'static str);
 
-fn counted(name: &'static str, help: &'static str) -> Counted {
+pub(super) fn counted(name: &'static str, help: &'static str) -> Counted {
     describe_counter!(name, help);
     Counted(name)
 }
 
 impl Counted {
-    fn with(&self, labels: Vec<Label>, value: u64) {
+    pub(super) fn with(&self, labels: Vec<Label>, value: u64) {
         let counter: Counter = counter!(self.0, labels);
         counter.absolute(value);
     }
 }
 
 /// A gauge whose help text is told.
-struct Leveled(&'static str);
+pub(super) struct Leveled(&'static str);
 
-fn leveled(name: &'static str, help: &'static str) -> Leveled {
+pub(super) fn leveled(name: &'static str, help: &'static str) -> Leveled {
     describe_gauge!(name, help);
     Leveled(name)
 }
 
 impl Leveled {
-    fn with(&self, labels: Vec<Label>, value: impl IntoGauge) {
+    pub(super) fn with(&self, labels: Vec<Label>, value: impl IntoGauge) {
         let gauge: Gauge = gauge!(self.0, labels);
         gauge.set(value.into_gauge());
     }
 }
 
 /// What a gauge can show.
-trait IntoGauge {
+pub(super) trait IntoGauge {
     fn into_gauge(self) -> f64;
 }
 
@@ -122,7 +124,7 @@ impl IntoGauge for u64 {
     }
 }
 
-fn label(name: &'static str, value: &str) -> Label {
+pub(super) fn label(name: &'static str, value: &str) -> Label {
     Label::new(name, value.to_owned())
 }
 
@@ -330,79 +332,6 @@ fn flows(core: &Core) {
     );
 }
 
-/// Names and words for a function that leases ports.
-struct Translation {
-    label: &'static str,
-    flows: (&'static str, &'static str),
-    errors: (&'static str, &'static str),
-    idle: (&'static str, &'static str),
-    leased: (&'static str, &'static str),
-    quarantined: (&'static str, &'static str),
-    set_aside: (&'static str, &'static str),
-}
-
-const NAT_GATEWAY: Translation = Translation {
-    label: "nat_gateway_id",
-    flows: ("halfspace_nat_gateway_flows_total", "Flows that a NAT gateway has translated."),
-    errors: (
-        "halfspace_nat_gateway_port_allocation_errors_total",
-        "Flows that a NAT gateway refused because no port was free toward their destination.",
-    ),
-    idle: (
-        "halfspace_nat_gateway_idle_timeouts_total",
-        "Flows of a NAT gateway that ended by being idle.",
-    ),
-    leased: ("halfspace_nat_gateway_leased_ports", "Ports that a NAT gateway has leased."),
-    quarantined: (
-        "halfspace_nat_gateway_quarantined_ports",
-        "Ports of a NAT gateway that rest before they are leased again.",
-    ),
-    set_aside: (
-        "halfspace_nat_gateway_set_aside_ports",
-        "Ports of a NAT gateway that the fast path has in stock for flows that it makes itself.",
-    ),
-};
-
-const BRIDGE: Translation = Translation {
-    label: "lambda_bridge_id",
-    flows: ("halfspace_lambda_bridge_flows_total", "Flows that a Lambda bridge has translated."),
-    errors: (
-        "halfspace_lambda_bridge_port_allocation_errors_total",
-        "Flows that a Lambda bridge refused because no port was free toward their destination.",
-    ),
-    idle: (
-        "halfspace_lambda_bridge_idle_timeouts_total",
-        "Flows of a Lambda bridge that ended by being idle.",
-    ),
-    leased: ("halfspace_lambda_bridge_leased_ports", "Ports that a Lambda bridge has leased."),
-    quarantined: (
-        "halfspace_lambda_bridge_quarantined_ports",
-        "Ports of a Lambda bridge that rest before they are leased again.",
-    ),
-    set_aside: (
-        "halfspace_lambda_bridge_set_aside_ports",
-        "Ports of a Lambda bridge that the fast path has in stock for flows that it makes itself.",
-    ),
-};
-
-fn translations(names: &Translation, all: &[(String, RealmUsage)]) {
-    let flows = counted(names.flows.0, names.flows.1);
-    let errors = counted(names.errors.0, names.errors.1);
-    let idle = counted(names.idle.0, names.idle.1);
-    let leased = leveled(names.leased.0, names.leased.1);
-    let quarantined = leveled(names.quarantined.0, names.quarantined.1);
-    let set_aside = leveled(names.set_aside.0, names.set_aside.1);
-    for (id, usage) in all {
-        let labels = || vec![label(names.label, id)];
-        flows.with(labels(), usage.flows_total);
-        errors.with(labels(), usage.port_allocation_errors_total);
-        idle.with(labels(), usage.idle_timeouts_total);
-        leased.with(labels(), usage.leases as u64);
-        quarantined.with(labels(), usage.quarantined as u64);
-        set_aside.with(labels(), usage.set_aside as u64);
-    }
-}
-
 fn targets(all: &[TargetView]) {
     let states =
         leveled("halfspace_target_state", "1 for the state that a target is in, 0 for the others.");
@@ -498,6 +427,8 @@ fn process(process: &Process, started: f64) {
 
 #[cfg(test)]
 mod tests {
+    use nf_core::translator::RealmUsage;
+
     use super::*;
 
     fn page(core: Core) -> String {

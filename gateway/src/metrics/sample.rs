@@ -12,9 +12,14 @@ use nf_core::vpc::id::ResourceId as _;
 use nlb::{Nlb, TargetView};
 
 use super::process::Process;
+use crate::api::top::{self, Environments};
+use crate::api::types::NatGatewayTop;
 use crate::control::Shared;
 use crate::flow_logs::{self, LogStatistics, WriterKind};
 use crate::worker::{Stopped, Worker};
+
+/// Holders of ports that are told of, of each kind and gateway.
+const HOLDERS: usize = 10;
 
 /// Everything that is told.
 #[derive(Debug)]
@@ -40,6 +45,8 @@ pub(super) struct Core {
     pub(super) settled: bool,
     pub(super) nat_gateways: Vec<(String, RealmUsage)>,
     pub(super) bridges: Vec<(String, RealmUsage)>,
+    /// Of NAT gateways.
+    pub(super) holders: Vec<NatGatewayTop>,
     pub(super) targets: Vec<TargetView>,
     /// Flows that are logged.
     pub(super) logged_flows: u64,
@@ -81,12 +88,14 @@ pub(super) struct Control {
 ///
 /// [`Stopped`]
 pub(super) async fn take(shared: &Shared) -> Result<Sample, Stopped> {
-    let core = shared.worker.call(|worker, _| Core::of(worker)).await?;
+    let environments = top::environments(shared);
+    let core = shared.worker.call(move |worker, _| Core::of(worker, environments)).await?;
     Ok(Sample { core, control: Control::of(shared), process: Process::now() })
 }
 
 impl Core {
-    fn of(worker: &mut Worker) -> Self {
+    fn of(worker: &mut Worker, environments: Environments) -> Self {
+        let holders = top::of(worker, HOLDERS, environments);
         let Worker { engine, datapath } = worker;
         let nat: Option<&Nat> = engine.function_as();
         let bridge: Option<&LambdaBridge> = engine.function_as();
@@ -107,6 +116,7 @@ impl Core {
             settled: engine.is_settled(),
             nat_gateways: nat.map_or_else(Vec::new, |nat| by_id(nat.usage())),
             bridges: bridge.map_or_else(Vec::new, |bridge| by_id(bridge.usage())),
+            holders,
             targets: nlb.map_or_else(Vec::new, Nlb::targets),
             logged_flows: engine.flow_logs().flow_count() as u64,
             queued_records: engine.flow_logs().queued() as u64,

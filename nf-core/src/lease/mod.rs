@@ -370,7 +370,7 @@ impl PortLeases {
     /// What a lease is for; `None` of one that is not of this `PortLeases`.
     #[must_use]
     pub fn key(&self, lease: &PortLease) -> Option<LeaseKey> {
-        self.pools.get(lease.pool as usize).map(|pool| pool.key.unpack())
+        self.key_of(self.pool(lease))
     }
 
     /// The pool that a lease is from.
@@ -391,9 +391,16 @@ impl PortLeases {
         self.range
     }
 
-    /// Every key that ports are taken for, in no order.
-    pub fn keys(&self) -> impl Iterator<Item = (PoolId, LeaseKey)> {
-        self.index.iter().map(|&place| (PoolId(place), self.pools[place as usize].key.unpack()))
+    /// Every pool that ports are taken of, and how many, in no order.
+    pub fn pools(&self) -> impl Iterator<Item = (PoolId, u32)> {
+        let taken = self.pools.iter().map(|pool| pool.ports.len());
+        (0..).map(PoolId).zip(taken).filter(|(_, taken)| *taken > 0)
+    }
+
+    /// What the ports of a pool are for.
+    #[must_use]
+    pub fn key_of(&self, PoolId(pool): PoolId) -> Option<LeaseKey> {
+        self.pools.get(pool as usize).map(|pool| pool.key.unpack())
     }
 
     /// Whether ports are set aside for this key.

@@ -510,17 +510,16 @@ impl Realm {
     pub(super) fn holdings(&self, most: usize) -> Holdings {
         let clients = self.clients.iter().map(|(client, ports)| ClientHolding { client, ports });
         let clients = biggest(clients, most, |it| (it.ports, it.client));
-        let pools = self.leases.keys().map(|(pool, key)| (self.leases.taken(pool), pool, key));
-        let destinations = biggest(pools, most, |(ports, pool, _)| (*ports, pool.0))
-            .into_iter()
-            .map(|(ports, pool, LeaseKey { protocol, external_ip, destination })| {
-                let biggest = self.crowds.of(pool).max_by_key(|&(client, held)| (held, client));
-                let biggest = biggest.and_then(|(client, ports)| {
-                    Some(ClientHolding { client: self.clients.origin(client)?, ports })
-                });
-                DestinationHolding { protocol, external_ip, destination, ports, biggest }
-            })
-            .collect();
+        let destinations = biggest(self.leases.pools(), most, |(pool, ports)| (*ports, pool.0));
+        let destinations = destinations.into_iter().filter_map(|(pool, ports)| {
+            let LeaseKey { protocol, external_ip, destination } = self.leases.key_of(pool)?;
+            let biggest = self.crowds.of(pool).max_by_key(|&(client, held)| (held, client));
+            let biggest = biggest.and_then(|(client, ports)| {
+                Some(ClientHolding { client: self.clients.origin(client)?, ports })
+            });
+            Some(DestinationHolding { protocol, external_ip, destination, ports, biggest })
+        });
+        let destinations = destinations.collect();
         Holdings { clients, destinations }
     }
 }
