@@ -11,7 +11,7 @@ TRIPLE := $(shell uname -m)-unknown-linux-gnu
 BUILD_PACKAGES := clang llvm libbpf-dev linux-libc-dev make gcc libc6-dev
 # What the demo and the tests run: programs no one here wrote.
 RUN_PACKAGES := iproute2 ethtool procps curl nginx-light iperf3 dnsutils iputils-ping traceroute \
-	python3 prometheus
+	python3 prometheus coturn
 # The benchmark's peers: gateways, and a generator.
 BENCH_PACKAGES := nftables haproxy nginx-light libnginx-mod-stream wrk
 # What it found out.

@@ -25,4 +25,5 @@ mod ports;
 mod restart;
 mod shared_uplink;
 mod snapshots;
+mod stun;
 mod xdp;

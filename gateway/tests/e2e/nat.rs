@@ -3,16 +3,17 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use halfspace_testbed::Namespace;
 use halfspace_testbed::programs::{Echo, Iperf3, Nginx};
+use serde_json::{Value, json};
 
 use crate::harness::{
-    Datapath, Family, Flow, Gateway, LAN, NameServer, Office, converse, curl, datagram_socket,
-    eventually, seen_by, url,
+    Datapath, Family, Flow, Gateway, LAN, NameServer, Office, SOON, converse, curl,
+    datagram_socket, eventually, seen_by, url,
 };
 
 on_each_datapath!(
@@ -22,7 +23,9 @@ on_each_datapath!(
     traceroute_shows_the_gateway_and_the_routers_behind_it,
     one_port_serves_every_destination_at_the_same_time,
     ports_that_run_out_toward_one_destination_are_counted_and_others_go_on,
+    the_holders_of_ports_are_told,
     idle_flows_expire_and_late_tcp_draws_a_reset,
+    both_ends_of_an_idle_connection_are_reset,
     a_large_download_arrives_whole_and_never_comes_to_user_space,
     iperf3_runs_both_ways_over_tcp_and_udp,
     a_datagram_to_a_closed_port_is_refused,
@@ -158,8 +161,9 @@ fn ports_that_run_out_toward_one_destination_are_counted_and_others_go_on(datapa
             sockets[..4].iter().map(|socket| seen_by(socket, "?").unwrap().port()).collect();
         assert_eq!(ports, (20_000..=20_003).collect());
 
-        sockets[4].set_read_timeout(Some(Duration::from_millis(300))).unwrap();
-        assert_eq!(seen_by(&sockets[4], "?").unwrap_err().kind(), ErrorKind::WouldBlock);
+        // ICMP tells: "communication administratively prohibited", and what Linux makes of it.
+        let refused = if full.is_ipv4() { libc::EHOSTUNREACH } else { libc::EACCES };
+        assert_eq!(seen_by(&sockets[4], "?").unwrap_err().raw_os_error(), Some(refused));
         let refused = 1 + round as u64;
         let of_gateway = [("nat_gateway_id", "nat-office")];
         let errors = "halfspace_nat_gateway_port_allocation_errors_total";
@@ -177,7 +181,8 @@ fn ports_that_run_out_toward_one_destination_are_counted_and_others_go_on(datapa
 
 fn idle_flows_expire_and_late_tcp_draws_a_reset(datapath: Datapath) {
     let mut office = Office::lay_out("nat-idle", datapath);
-    let idle = "tcp_idle_timeout_seconds = 2\nudp_idle_timeout_seconds = 2";
+    let idle = "tcp_idle_timeout_seconds = 2\nudp_idle_timeout_seconds = 2\n\
+                udp_stream_timeout_seconds = 2";
     office.gateway.start(&Office::resources(idle, ""));
     let echoes = Family::BOTH.map(|it| Echo::start(&office.internet, it.server_at(7)).unwrap());
     let mut streams =
@@ -219,6 +224,60 @@ fn idle_flows_expire_and_late_tcp_draws_a_reset(datapath: Datapath) {
     assert_eq!(office.gateway.count("halfspace_nat_gateway_quarantined_ports", &[]), 8);
     office.gateway.assert_packets_add_up();
     drop(echoes);
+}
+
+fn both_ends_of_an_idle_connection_are_reset(datapath: Datapath) {
+    let mut office = Office::lay_out("nat-both", datapath);
+    let keys = "tcp_idle_timeout_seconds = 2\nreset_both = true";
+    office.gateway.start(&Office::resources(keys, ""));
+    for family in Family::BOTH {
+        let server = family.server_at(7);
+        let listener = office.internet.enter(|| TcpListener::bind(server).unwrap()).unwrap();
+        let mut inside = office.client.enter(|| TcpStream::connect(server).unwrap()).unwrap();
+        let (mut outside, _) = listener.accept().unwrap();
+        inside.write_all(b"hello").unwrap();
+        let mut heard = [0; 5];
+        outside.read_exact(&mut heard).unwrap();
+        // Nobody sends any more, and both hear of the end.
+        for end in [&mut inside, &mut outside] {
+            end.set_read_timeout(Some(SOON)).unwrap();
+            let error = end.read(&mut heard).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+        }
+    }
+    office.gateway.assert_packets_add_up();
+}
+
+fn the_holders_of_ports_are_told(datapath: Datapath) {
+    let mut office = Office::lay_out("nat-top", datapath);
+    office.gateway.start(&Office::resources("port_range = [20000, 20003]", ""));
+    let family = Family::V4;
+    let full = family.server_at(7);
+    let _echo = Echo::start(&office.internet, full).unwrap();
+    let sockets: Vec<_> = (0..5)
+        .map(|n| datagram_socket(&office.client, family.client_at(40_000 + n), full))
+        .collect();
+    for socket in &sockets[..4] {
+        seen_by(socket, "?").unwrap();
+    }
+    seen_by(&sockets[4], "?").unwrap_err();
+    let top: Value = office.gateway.json(&["nat", "top"]);
+    let gateway = &top["nat_gateways"][0];
+    let client = json!({ "port": LAN, "address": family.client, "ports": 4 });
+    assert_eq!(gateway["clients"], json!([client]));
+    let destination = &gateway["destinations"][0];
+    assert_eq!((&destination["destination"], &destination["ports"]), (&json!(full), &json!(4)));
+    let refused = json!([{ "protocol": "udp", "destination": full, "flows_total": 1 }]);
+    assert_eq!(gateway["refused"], refused);
+    let table = office.gateway.run(["nat", "top"]);
+    assert!(table.status.success() && table.stdout.contains("REFUSED FLOWS"), "{table:?}");
+    let full = full.to_string();
+    let labels = [("nat_gateway_id", "nat-office"), ("destination", &*full)];
+    assert_eq!(office.gateway.count("halfspace_nat_gateway_destination_ports", &labels), 4);
+    assert_eq!(office.gateway.count("halfspace_nat_gateway_refused_flows_total", &labels), 1);
+    let client = family.client.to_string();
+    let labels = [("client", &*client), ("port", LAN)];
+    assert_eq!(office.gateway.count("halfspace_nat_gateway_client_ports", &labels), 4);
 }
 
 /// What looks like noise: a multiplicative generator's bytes, so that a segment out of its place

@@ -70,6 +70,7 @@ subnet_id = "subnet-public"
 allocation_ids = ["eipalloc-nat"]
 tcp_idle_timeout_seconds = {IDLE}
 udp_idle_timeout_seconds = {IDLE}
+udp_stream_timeout_seconds = {IDLE}
 icmp_idle_timeout_seconds = {IDLE}
 port_quarantine_seconds = 1
 

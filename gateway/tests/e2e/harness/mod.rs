@@ -39,8 +39,19 @@ use halfspace_testbed::{Requirement, ready, wait_until};
 pub const SOON: Duration = Duration::from_secs(10);
 
 /// Programs that the scenarios run. One list for all: a machine has them or has not.
-const PROGRAMS: [&str; 8] =
-    ["curl", "dig", "ethtool", "ip", "iperf3", "nginx", "ping", "traceroute"];
+const PROGRAMS: [&str; 11] = [
+    "curl",
+    "dig",
+    "ethtool",
+    "ip",
+    "iperf3",
+    "nginx",
+    "ping",
+    "ss",
+    "traceroute",
+    "turnserver",
+    "turnutils_natdiscovery",
+];
 
 /// What moves the packets in a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

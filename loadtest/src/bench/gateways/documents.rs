@@ -361,6 +361,7 @@ nat_gateway_id = "nat-bench"
 subnet_id = "subnet-public"
 allocation_ids = [{allocations}]
 udp_idle_timeout_seconds = {UDP_IDLE}
+udp_stream_timeout_seconds = {UDP_IDLE}
 {elastic}"#
     )
 }

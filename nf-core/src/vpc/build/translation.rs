@@ -13,6 +13,10 @@ use crate::vpc::model::{Bridge, Mapping, NatAddress, NatGateway, Translation};
 /// A week: longer than any keep-alive, short enough for the kernel's wrapping clock ticks.
 const MAX_IDLE_SECONDS: u32 = 7 * 24 * 3600;
 
+/// RFC 4787 REQ-5 (c): "A default value of five minutes or more for the NAT UDP mapping timer is
+/// RECOMMENDED". Of these the one figure that AWS states.
+const UDP_STREAM_SECONDS: u32 = 350;
+
 /// An hour: with a longer rest a busy gateway has no ports left.
 const MAX_QUARANTINE_SECONDS: u32 = 3600;
 
@@ -98,7 +102,9 @@ impl From<&document::NatGateway> for Timers {
             tcp_transitory: gateway.tcp_transitory_timeout_seconds,
             tcp_time_wait: gateway.tcp_time_wait_timeout_seconds,
             udp_idle: gateway.udp_idle_timeout_seconds,
-            udp_stream: gateway.udp_stream_timeout_seconds,
+            udp_stream: gateway
+                .udp_stream_timeout_seconds
+                .unwrap_or_else(|| UDP_STREAM_SECONDS.max(gateway.udp_idle_timeout_seconds)),
             icmp_idle: gateway.icmp_idle_timeout_seconds,
             quarantine: gateway.port_quarantine_seconds,
         }

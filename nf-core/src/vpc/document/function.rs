@@ -43,12 +43,6 @@ mod default {
         30
     }
 
-    /// RFC 4787 REQ-5 (c): "A default value of five minutes or more for the NAT UDP mapping timer is
-    /// RECOMMENDED". Of these the one figure that AWS states.
-    pub(super) const fn udp_stream() -> u32 {
-        350
-    }
-
     /// AWS does not say; RFC 5508 REQ-2: "An ICMP Query session timer MUST NOT expire in less than
     /// 60 seconds".
     pub(super) const fn icmp_idle() -> u32 {
@@ -132,9 +126,10 @@ pub struct NatGateway {
     /// The same for UDP that was not answered, or once.
     #[serde(default = "default::udp_idle")]
     pub udp_idle_timeout_seconds: u32,
-    /// The same for UDP that goes to and fro.
-    #[serde(default = "default::udp_stream")]
-    pub udp_stream_timeout_seconds: u32,
+    /// The same for UDP that goes to and fro. Left out: 350, or `udp_idle_timeout_seconds` if that
+    /// is longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub udp_stream_timeout_seconds: Option<u32>,
     /// The same for ICMP and ICMPv6 echo.
     #[serde(default = "default::icmp_idle")]
     pub icmp_idle_timeout_seconds: u32,
