@@ -157,17 +157,19 @@ impl<K: Eq + Hash + Clone> SourceTranslator<K> {
             return self.keep(walk, key, claim);
         }
         let (number, realm) = self.realm(key)?;
-        let claim = match realm.mapping() {
-            Mapping::Symmetric => {
-                let (external, lease, client) = realm.lease_for_flow(walk)?;
-                walk.tuple.src = external;
-                self.alone.insert(Alone { lease, realm: number, client })
-            }
-            Mapping::EndpointIndependent(_) => {
-                let from = realm.map_source(walk)?;
-                let shared = Shared { realm: number, from: Some(from), to: None };
-                self.shared.insert(shared).map(|place| place | SHARED)
-            }
+        let joined = match (realm.mapping(), walk.prior) {
+            (Mapping::Symmetric, _) => None,
+            (Mapping::EndpointIndependent(_), None) => Some(realm.map_source(walk)?),
+            // A flow that is taken over may be from before the gateway was of this mode.
+            (Mapping::EndpointIndependent(_), Some(_)) => realm.map_source(walk).ok(),
+        };
+        let claim = if let Some(from) = joined {
+            let shared = Shared { realm: number, from: Some(from), to: None };
+            self.shared.insert(shared).map(|place| place | SHARED)
+        } else {
+            let (external, lease, client) = realm.lease_for_flow(walk)?;
+            walk.tuple.src = external;
+            self.alone.insert(Alone { lease, realm: number, client })
         };
         self.set_up(walk, number, claim)
     }

@@ -95,7 +95,18 @@ impl Run {
         }
     }
 
-    /// What no host sends: a probe of a load balancer, or a reset of the gateway's.
+    /// The gateway asks what number the host expects next, to end the connection with that.
+    fn wanted_to_know(&mut self, host: &Host, tuple: Tuple) -> Result<(), Broken> {
+        self.has_said(host, tuple.reversed())?;
+        if self.random.chance(700) {
+            let answer = Frame::tcp(tuple.dst, tuple.src).seq(1).ack(2);
+            let answer = answer.macs(host.mac, self.gateway_mac(&host.port)).build();
+            self.send(&host.port, answer);
+        }
+        Ok(())
+    }
+
+    /// What no host sends: a probe of a load balancer, a question or a reset of the gateway's.
     fn receive_untagged(
         &mut self,
         host: &Host,
@@ -117,6 +128,9 @@ impl Run {
             let answer = answer.macs(host.mac, self.gateway_mac(&host.port)).build();
             self.send(&host.port, answer);
             return Ok(());
+        }
+        if tuple.protocol == Protocol::Tcp && flags == TcpFlags::ACK {
+            return self.wanted_to_know(host, tuple);
         }
         must!(
             tuple.protocol == Protocol::Tcp && flags.contains(TcpFlags::RST),

@@ -54,6 +54,12 @@ struct Tenant {
     nat: bool,
     nat_route: bool,
     second_nat_address: bool,
+    /// Whether its gateway's mapping is endpoint-independent.
+    independent: bool,
+    /// Whether anybody may then send to it.
+    open: bool,
+    /// Whether both ends of an idle connection are told.
+    reset_both: bool,
     balancer: bool,
     targets: [bool; 3],
     heavy_target: bool,
@@ -81,6 +87,9 @@ impl Desired {
             nat: true,
             nat_route: true,
             second_nat_address: false,
+            independent: false,
+            open: false,
+            reset_both: false,
             balancer: true,
             targets: [true; 3],
             heavy_target: false,
@@ -116,7 +125,7 @@ impl Desired {
             tenant.rules = *random.pick(&Rules::ALL);
             return;
         }
-        let it = match random.below(16) {
+        let it = match random.below(22) {
             0 => &mut tenant.nat,
             1 => &mut tenant.nat_route,
             2 => &mut tenant.balancer,
@@ -126,6 +135,9 @@ impl Desired {
             7 => &mut tenant.heavy_target,
             8 | 9 => &mut tenant.mac_known,
             14 | 15 => &mut tenant.second_log,
+            16..=18 => &mut tenant.independent,
+            19 | 20 => &mut tenant.open,
+            21 => &mut tenant.reset_both,
             n => &mut tenant.targets[n % 3],
         };
         *it = !*it;
@@ -179,8 +191,15 @@ impl Desired {
                 // Writing into a string cannot fail.
                 let _ = write!(
                     own,
-                    "allocation_ids = [\"eipalloc-@nat\", \"eipalloc-@nat6\"{second}]\n{leases}"
+                    "allocation_ids = [\"eipalloc-@nat\", \"eipalloc-@nat6\"{second}]\n{leases}\
+                     udp_stream_timeout_seconds = 20\nreset_both = {}\n",
+                    tenant.reset_both
                 );
+                own.push_str(match (tenant.independent, tenant.open) {
+                    (false, _) => "",
+                    (true, false) => INDEPENDENT,
+                    (true, true) => OPEN_TO_ALL,
+                });
             }
             if tenant.bridge {
                 own.push_str(BRIDGE);
@@ -207,6 +226,10 @@ impl Desired {
 
 /// How many a tenant has at most.
 const ELASTIC_IPS: usize = 5;
+
+const INDEPENDENT: &str = "mapping = \"endpoint-independent\"\n";
+const OPEN_TO_ALL: &str =
+    "mapping = \"endpoint-independent\"\nfiltering = \"endpoint-independent\"\n";
 
 /// In all texts below, `@` stands for the tenant's number.
 const TARGETS: [&str; 3] = ["10.0.1.10", "10.0.1.11", "10.0.2.10"];

@@ -133,11 +133,20 @@ fn claims(world: &World, flows: &[FlowView]) -> Result<(), Broken> {
     ) else {
         return Err("a function is missing".to_owned());
     };
-    let leased: usize = nat.usage().map(|(_, usage)| usage.leases).sum();
+    // Flows that share a mapping share its lease.
+    let (leased, mapped) = nat.usage().fold((0, 0), |(leased, mapped), (_, usage)| {
+        (leased + usage.leases, mapped + usage.mappings)
+    });
+    let nat_flows = claimed(NAT);
+    let alone = leased - mapped;
+    must!(
+        alone + mapped <= nat_flows && (mapped > 0 || alone == nat_flows),
+        "NAT: {nat_flows} flows have {alone} leases and share {mapped} mappings"
+    );
     let bridged: usize = bridge.usage().map(|(_, usage)| usage.leases).sum();
     let balanced: u64 = nlb.targets().iter().map(|target| target.active_flows).sum();
     for (name, held, counted, function) in [
-        ("NAT", nat.held(), leased, NAT),
+        ("NAT", nat.held(), nat.held(), NAT),
         ("bridge", bridge.held(), bridged, BRIDGE),
         ("load balancer", balanced as usize, balanced as usize, NLB),
     ] {

@@ -35,15 +35,24 @@ mod tag;
 mod talk;
 
 use std::fmt;
+use std::time::Duration;
 
 pub use report::Report;
 pub use talk::{End, Way};
 
 /// What a run is to be like beside its seed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
+    /// How long hosts start conversations and the operator changes things.
+    pub busy: Duration,
     /// Something that the gateway must never do, done to it once, to see that it is found out.
     pub sabotage: Option<Sabotage>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { busy: Duration::from_mins(5), sabotage: None }
+    }
 }
 
 /// A fault to be found out.

@@ -28,14 +28,12 @@ use crate::report::Report;
 use crate::talk::Talk;
 use crate::{Failure, Options, Sabotage};
 
-/// How long hosts start conversations.
-const BUSY: Duration = Duration::from_mins(5);
 /// How long a process is down before another starts.
 const DOWN: Duration = Duration::from_secs(5);
 /// Every idle time is over by then.
 const REST: Duration = Duration::from_mins(20);
-/// Steps of a run; one that takes more does not come to an end.
-const MOST_STEPS: u64 = 2_000_000;
+/// Steps of a run for each second of its busy time; one that takes more does not come to an end.
+const MOST_STEPS: u64 = 7_000;
 
 /// Something that happens.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,6 +80,7 @@ pub(crate) struct Run {
     /// Whether a process runs.
     up: bool,
     end_of_busy: Time,
+    most_steps: u64,
     events: BinaryHeap<Reverse<(Time, u64, Event)>>,
     order: u64,
     trace: DefaultHasher,
@@ -108,7 +107,7 @@ impl Run {
             seed,
         };
         let world = World::with(config, false, &desired.document(), functions);
-        let end_of_busy = world.now + BUSY;
+        let end_of_busy = world.now + options.busy;
         let rules = desired.rules().map(|rules| vec![(world.now, rules)]);
         let mut run = Self {
             seed,
@@ -123,6 +122,7 @@ impl Run {
             books: Books::default(),
             up: true,
             end_of_busy,
+            most_steps: MOST_STEPS * options.busy.as_secs(),
             events: BinaryHeap::new(),
             order: 0,
             trace: DefaultHasher::new(),
@@ -157,7 +157,7 @@ impl Run {
     fn play(&mut self) -> Result<(), Broken> {
         while let Some(Reverse((at, _, event))) = self.events.pop() {
             self.report.steps += 1;
-            must!(self.report.steps < MOST_STEPS, "there is no end to it");
+            must!(self.report.steps < self.most_steps, "there is no end to it");
             (at, &event).hash(&mut self.trace);
             self.pass_until(at);
             self.happen(event)?;

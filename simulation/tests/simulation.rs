@@ -1,6 +1,7 @@
 //! Many runs, the same run twice, and runs in which something is wrong on purpose.
 
 use std::env;
+use std::time::Duration;
 
 use halfspace_simulation::{Options, Report, Sabotage, Way, run};
 use nf_core::verdict::Drop;
@@ -15,10 +16,15 @@ fn from_env(name: &str) -> Option<u64> {
 }
 
 fn play(seed: u64) -> Report {
-    run(seed, Options::default()).unwrap_or_else(|failure| panic!("{failure}"))
+    let mut options = Options::default();
+    if let Some(minutes) = from_env("HALFSPACE_SIM_MINUTES") {
+        options.busy = Duration::from_mins(minutes);
+    }
+    run(seed, options).unwrap_or_else(|failure| panic!("{failure}"))
 }
 
-/// `HALFSPACE_SIM_SEED` plays one seed, `HALFSPACE_SIM_SEEDS` so many.
+/// `HALFSPACE_SIM_SEED` plays one seed, `HALFSPACE_SIM_SEEDS` so many, `HALFSPACE_SIM_MINUTES` each
+/// for so long.
 #[test]
 fn every_promise_holds_whatever_the_network_and_the_operator_do() {
     if let Some(seed) = from_env("HALFSPACE_SIM_SEED") {
@@ -75,7 +81,7 @@ fn a_fault_is_found_out() {
         (Sabotage::OpenGroups, "rule"),
     ];
     for (sabotage, what) in cases {
-        let options = Options { sabotage: Some(sabotage) };
+        let options = Options { sabotage: Some(sabotage), ..Options::default() };
         // Not in every run is there somebody to be wronged, or wronged in this way first.
         let found = (0..8).filter_map(|seed| run(seed, options).err());
         let mut found = found.map(|failure| failure.to_string());

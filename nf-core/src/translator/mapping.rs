@@ -92,7 +92,8 @@ impl Mappings {
         self.all.get(number.place())
     }
 
-    /// Adds a mapping without a flow: [`Self::join`] follows.
+    /// Adds a mapping without a flow: [`Self::join`] follows. New flows of its inside have it from
+    /// now on.
     pub(super) fn add(
         &mut self,
         inside: Inside,

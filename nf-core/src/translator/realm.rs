@@ -194,13 +194,14 @@ impl Realm {
         if let Some(known) = self.mappings.of_inside(&inside)
             && let Some(mapping) = self.mappings.get(known)
         {
-            match self.outcome_was(walk) {
-                // A flow that is taken over goes on with what it had, or not at all.
-                Some(was) if was != mapping.external => return Err(Drop::PortAllocation),
-                Some(_) => return Ok(known),
-                None if self.gives(mapping.external.ip()) => return Ok(known),
-                // Its address is on its way out: new flows have another mapping.
-                None => {}
+            let is_right = match self.outcome_was(walk) {
+                // A flow that is taken over goes on with what it had.
+                Some(was) => was == mapping.external,
+                // Its address may be on its way out: new flows have another mapping then.
+                None => self.gives(mapping.external.ip()),
+            };
+            if is_right {
+                return Ok(known);
             }
         }
         let (external, lease, owner) = self.lease(walk, lease_key)?;
@@ -215,8 +216,11 @@ impl Realm {
         walk: &mut Walk<'_>,
         is_client: bool,
     ) -> Result<(Joined, Option<Joined>), Drop> {
-        let Mapping::EndpointIndependent(filtering) = self.translation.mapping else {
-            return Err(Drop::Unsolicited);
+        let filtering = match (self.translation.mapping, walk.prior) {
+            (Mapping::EndpointIndependent(filtering), None) => Some(filtering),
+            (Mapping::Symmetric, None) => return Err(Drop::Unsolicited),
+            // It was let in once, under whatever mode.
+            (_, Some(_)) => None,
         };
         let to = self.mapping_of_destination(walk)?;
         let from = if is_client {
@@ -228,8 +232,7 @@ impl Realm {
         let from_ip = from.and_then(|it| self.mappings.get(it)).map(|it| it.external.ip());
         let sender = from_ip.map_or(walk.tuple.src.ip(), |ip| self.seen_as(ip));
         let receiver = walk.tuple.dst.ip();
-        let may_send = walk.prior.is_some()
-            || filtering == FilteringBehavior::EndpointIndependent
+        let may_send = filtering != Some(FilteringBehavior::AddressDependent)
             || self.mappings.knows(to, sender);
         if !may_send || self.remap(walk, from, Some(to)).is_none() {
             for mapping in from.into_iter().chain([to]) {
