@@ -2,10 +2,12 @@
 //! them.
 //!
 //! Mapping is address- and port-dependent, as AWS's is: a port is leased per destination, so one
-//! address carries 64,512 flows to each. The gateway's own addresses answer nothing. What leases
-//! mean is in [`nf_core::translator`].
+//! address carries 64,512 flows to each. The gateway's own addresses answer nothing. IPv6 clients
+//! reach IPv4 servers through it as well (`nat64.rs`). What leases mean is in [`nf_core::translator`].
 
 #![forbid(unsafe_code)]
+
+mod nat64;
 
 use nf_core::pipeline::{Claim, FlowEnd, Function, Originated, Passed, PortPool, Refusal, Walk};
 use nf_core::time::Time;
@@ -67,6 +69,7 @@ impl Function for Nat {
             return Err(Refusal::Drop(Drop::NoDestination));
         };
         let gateway = walk.snapshot.nat_gateway(ix);
+        nat64::enter(walk, &gateway.nat64_prefixes);
         let dst = walk.tuple.dst.ip();
         if gateway.addresses.iter().any(|a| a.private_ip == dst || a.public_ip == Some(dst)) {
             return Err(Refusal::Drop(Drop::Unsolicited));

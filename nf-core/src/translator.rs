@@ -351,7 +351,8 @@ impl Realm {
                 return lease.map(|lease| (external_ip, lease)).map_err(|_| Drop::PortAllocation);
             }
         }
-        let pool = if tuple.is_ipv4() { &self.v4 } else { &self.v6 };
+        // The source may be of the other family still, the destination never is.
+        let pool = if tuple.dst.is_ipv4() { &self.v4 } else { &self.v6 };
         let pool = pool.as_ref().ok_or(Drop::NoPublicAddress)?;
         pool.acquire(&mut self.leases, walk.now, tuple.src.ip(), tuple.protocol, tuple.dst)
             .map_err(|_| Drop::PortAllocation)

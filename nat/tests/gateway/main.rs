@@ -6,6 +6,7 @@ mod classes;
 mod flow_logs;
 mod flows;
 mod groups;
+mod nat64;
 
 use std::net::SocketAddr;
 

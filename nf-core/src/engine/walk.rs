@@ -71,6 +71,8 @@ pub(super) struct Outcome {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stopped {
     pub why: Refusal,
+    /// The packet's addresses there.
+    pub tuple: Tuple,
     /// Where, if it was at an interface whose groups do not allow the packet.
     pub rejected: Option<Passage>,
 }
@@ -138,7 +140,7 @@ impl Engine {
                 if held.is_none() {
                     self.release(now, claims, FlowEnd::Refused);
                 }
-                Err(Stopped { why, rejected })
+                Err(Stopped { why, tuple, rejected })
             }
         }
     }
@@ -319,7 +321,7 @@ impl Engine {
         };
         let mut course = Course::default();
         let way = self.walk_alone(&mut walk, eni, &mut course);
-        way.map_err(|why| Stopped { why, rejected: course.rejected })
+        way.map_err(|why| Stopped { why, tuple: walk.tuple, rejected: course.rejected })
     }
 
     /// The same walk for a packet that no flow translates: another function, or another address, is
