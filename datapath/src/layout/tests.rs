@@ -209,7 +209,7 @@ fn entries_of_translated_packets_are_in_the_wide_table_and_survive_the_way_throu
     let back = key(4, Protocol::Icmp, "192.0.2.33:0", "203.0.113.9:1024");
     let way = entry(back.tuple.reversed());
     let Some(Item::V6(raw_key, value)) = encode(&there, &way) else { panic!("not wide") };
-    assert_eq!(raw_key.scope_protocol, 3 << 8 | 58);
+    assert_eq!(raw_key.scope_protocol, 3 << 8 | 0x3a);
     assert_eq!(value.state.flags, FLOW_TRANSLATED | 2);
     assert_eq!(value.saddr, [203, 0, 113, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!((raw_key.decode(), value.decode(&there)), (Some(there), way));

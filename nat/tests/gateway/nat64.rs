@@ -125,12 +125,12 @@ fn pings_are_translated_both_ways_by_their_identifier() {
         .may_fragment()
         .macs(w.mac("wan"), router_mac());
     assert_eq!(frame, expected.build());
-    let pong = Frame::echo_reply(ip("192.0.2.80"), ip(PUBLIC), 5000, 3).payload(*b"odd").build();
+    let answer = Frame::echo_reply(ip("192.0.2.80"), ip(PUBLIC), 5000, 3).payload(*b"odd").build();
     let back = Frame::echo_reply(named, ip(CLIENT), 77, 3)
         .payload(*b"odd")
         .ttl(63)
         .macs(w.mac("i"), client_mac());
-    assert_eq!(w.send("wan", pong), [("i".to_owned(), back.build())]);
+    assert_eq!(w.send("wan", answer), [("i".to_owned(), back.build())]);
 }
 
 fn open_udp(w: &mut World) -> SocketAddr {

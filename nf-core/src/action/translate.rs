@@ -86,8 +86,8 @@ impl Action {
         crossing: &Crossing,
     ) {
         let translated = match (self.rewrite.src.ip(), self.rewrite.dst.ip()) {
-            (IpAddr::V4(src), IpAddr::V4(dst)) => self.to_ipv4(frame, crossing, src, dst),
-            (IpAddr::V6(src), IpAddr::V6(dst)) => self.to_ipv6(frame, crossing, src, dst),
+            (IpAddr::V4(src), IpAddr::V4(dst)) => self.ipv6_to_ipv4(frame, crossing, src, dst),
+            (IpAddr::V6(src), IpAddr::V6(dst)) => self.ipv4_to_ipv6(frame, crossing, src, dst),
             _ => None,
         };
         if translated.is_some() {
@@ -96,7 +96,7 @@ impl Action {
     }
 
     /// RFC 7915, section 5.1.
-    fn to_ipv4(
+    fn ipv6_to_ipv4(
         &self,
         frame: &mut impl ResizableFrame,
         crossing: &Crossing,
@@ -134,7 +134,7 @@ impl Action {
     }
 
     /// RFC 7915, section 4.1.
-    fn to_ipv6(
+    fn ipv4_to_ipv6(
         &self,
         frame: &mut impl ResizableFrame,
         crossing: &Crossing,
@@ -155,7 +155,7 @@ impl Action {
         let header = ipv6::Header {
             traffic_class: old[1],
             payload_len: payload_len as u16,
-            next_header: self.rewrite.protocol.number(),
+            protocol: self.rewrite.protocol.number(),
             hop_limit: old[8].saturating_sub(1),
             src,
             dst,

@@ -373,7 +373,7 @@ impl Engine {
         let exhausted = Refusal::Drop(Drop::PortAllocation);
         if let Err(stopped) = walked
             && stopped.why == exhausted
-            && self.close_classes_toward(now, &stopped.tuple, fast_path)
+            && self.close_classes_toward(now, key.tuple.protocol, stopped.dst, fast_path)
         {
             walked = self.walk(now, role, first, None, None);
         }

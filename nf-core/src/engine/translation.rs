@@ -101,8 +101,8 @@ fn options(ip: &IpHeaders) -> std::ops::Range<usize> {
 }
 
 /// RFC 7915, section 4.1: options are ignored, but "if an unexpired source route option is present,
-/// then the packet MUST instead be discarded, and an ICMPv4 \"Destination Unreachable, Source Route
-/// Failed\" (Type 3, Code 5) error message SHOULD be returned to the sender".
+/// then the packet MUST instead be discarded, and an `ICMPv4` "Destination Unreachable, Source Route
+/// Failed" (Type 3, Code 5) error message SHOULD be returned to the sender".
 fn has_source_route(mut options: &[u8]) -> bool {
     while let [kind, rest @ ..] = options {
         match (*kind, rest) {

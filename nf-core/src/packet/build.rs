@@ -141,7 +141,7 @@ impl Envelope {
                 let header = ipv6::Header {
                     traffic_class: self.traffic_class,
                     payload_len: segment.len() as u16,
-                    next_header: protocol.number(),
+                    protocol: protocol.number(),
                     hop_limit: self.ttl,
                     src,
                     dst,

@@ -63,7 +63,7 @@ pub(crate) struct Header {
     pub(crate) traffic_class: u8,
     /// Of what follows the header, in bytes.
     pub(crate) payload_len: u16,
-    pub(crate) next_header: u8,
+    pub(crate) protocol: u8,
     pub(crate) hop_limit: u8,
     pub(crate) src: Ipv6Addr,
     pub(crate) dst: Ipv6Addr,
@@ -76,7 +76,7 @@ impl Header {
         let version_and_class = 6 << 28 | u32::from(self.traffic_class) << 20;
         header[field::VERSION_CLASS_LABEL].copy_from_slice(&version_and_class.to_be_bytes());
         set_u16(&mut header, field::PAYLOAD_LENGTH, self.payload_len);
-        header[field::NEXT_HEADER] = self.next_header;
+        header[field::NEXT_HEADER] = self.protocol;
         header[field::HOP_LIMIT] = self.hop_limit;
         header[field::SRC].copy_from_slice(&self.src.octets());
         header[field::DST].copy_from_slice(&self.dst.octets());

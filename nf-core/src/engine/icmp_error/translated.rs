@@ -92,7 +92,7 @@ impl<'a> Original<'a> {
             (IpAddr::V6(src), IpAddr::V6(dst)) => ipv6::Header {
                 traffic_class: self.traffic_class,
                 payload_len: u16::try_from(self.payload_len).ok()?,
-                next_header: as_sent.protocol.number(),
+                protocol: as_sent.protocol.number(),
                 hop_limit: self.ttl,
                 src,
                 dst,

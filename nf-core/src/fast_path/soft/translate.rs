@@ -12,7 +12,7 @@ pub(super) fn takes_but_a_header(parsed: &Parsed, frame: &[u8]) -> bool {
         // The new header has no checksum to stay wrong.
         header.len() == ipv4::MIN_HEADER_LEN && checksum::fold(checksum::sum(header)) == 0xffff
     } else {
-        parsed.ip_len - (ipv6::HEADER_LEN - ipv4::MIN_HEADER_LEN) <= usize::from(u16::MAX)
+        u16::try_from(parsed.ip_len - (ipv6::HEADER_LEN - ipv4::MIN_HEADER_LEN)).is_ok()
     };
     // RFC 7915, section 4.5: one that is missing has to be calculated.
     let has_checksum = parsed.tuple.protocol != Protocol::Udp
