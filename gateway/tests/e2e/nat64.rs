@@ -37,15 +37,9 @@ fn named_at(address: IpAddr, port: u16) -> SocketAddr {
 /// The office, whose client has no IPv4 address.
 fn open(name: &str, datapath: Datapath) -> Office {
     let office = Office::open(name, datapath);
-    office
-        .client
-        .ip(["address flush dev eth0 scope global", CLIENT_ADDRESS, CLIENT_ROUTE])
-        .unwrap();
+    office.client.ip(["address delete 10.0.1.10/24 dev eth0"]).unwrap();
     office
 }
-
-const CLIENT_ADDRESS: &str = "address add fd00:10:0:1::10/64 dev eth0 nodad";
-const CLIENT_ROUTE: &str = "route add default via fd00:10:0:1::1";
 
 fn curl_dig_and_ping_reach_servers_that_have_ipv4_alone(datapath: Datapath) {
     let office = open("nat64-curl", datapath);
