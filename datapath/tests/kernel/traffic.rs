@@ -12,7 +12,7 @@ use nf_core::packet::MacAddr;
 use nf_core::verdict::Punt;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::lab::{Family, Lab, TO_SERVER, families, install};
+use crate::lab::{Family, Lab, TO_SERVER, families, install, mixed};
 
 /// FIN, SYN, RST and ACK in the TCP header.
 const FIN: u8 = 1;
@@ -24,9 +24,11 @@ const ACK: u8 = 16;
 const AMOUNT: &str = "100000000";
 const AT_LEAST: u64 = 80_000_000;
 
-/// Moves the [`AMOUNT`] both ways and a little UDP, in both families, and checks what was counted.
+/// Moves the [`AMOUNT`] both ways and a little UDP, in both families and from one to the other, and
+/// checks what was counted.
 fn move_data(lab: &mut Lab) {
-    for family in families() {
+    let [v4, v6] = families();
+    for family in [v4, v6, mixed()] {
         for direction in [Direction::Forward, Direction::Reverse] {
             let reverse = (direction == Direction::Reverse).then_some("--reverse");
             let arguments: Vec<_> = ["--bytes", AMOUNT].into_iter().chain(reverse).collect();
