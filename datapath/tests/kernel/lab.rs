@@ -62,6 +62,11 @@ pub fn mixed() -> Family {
 }
 
 impl Family {
+    /// Where the server listens.
+    pub fn service(&self) -> SocketAddr {
+        SocketAddr::new(self.own, SERVICE)
+    }
+
     /// A flow's key as the client sends it, and what becomes of it.
     pub fn there(&self, port: PortId, protocol: Protocol, from: u16, to: u16) -> (FlowKey, Tuple) {
         let service = if protocol.is_echo() { 0 } else { SERVICE };
