@@ -71,10 +71,10 @@ static __always_inline bool is_held_off(const struct frame *frame, const struct 
 }
 
 /* Step 3. Returns VERDICT_FORWARD and where to, or the punt; STEP_LEAVE if the way out is not open
- * to this hook. */
+ * to this hook. The packet leaves longer by `growth`. */
 static __always_inline enum verdict check(const enum hook hook, const struct frame *frame,
 					  const struct packet *packet,
-					  const struct flow_state *state,
+					  const struct flow_state *state, const __s32 growth,
 					  struct adjacency **next_hop)
 {
 	__u32 zero = 0;
@@ -94,7 +94,7 @@ static __always_inline enum verdict check(const enum hook hook, const struct fra
 		return PUNT_UNRESOLVED;
 	if (packet->ttl <= 1)
 		return PUNT_TIME_TO_LIVE;
-	if (packet_on_the_wire(frame, packet) > adjacency->mtu)
+	if (packet_on_the_wire(frame, packet) + growth > adjacency->mtu)
 		return PUNT_TOO_BIG;
 	/* A frame redirected to a port without XDP of its own may vanish without a trace. */
 	if (hook == HOOK_XDP && !adjacency->xdp)
@@ -113,9 +113,9 @@ static __always_inline __u32 tick_now(void)
 }
 
 /* Step 4, and the counts of step 5. Atomic, because packets of one flow may meet: the counts are
- * what flow logs and bills are made of. */
-static __always_inline void note(const struct frame *frame, const struct packet *packet,
-				 struct flow_state *state)
+ * what flow logs and bills are made of. Returns how many packets there were before. */
+static __always_inline __u64 note(const struct frame *frame, const struct packet *packet,
+				  struct flow_state *state)
 {
 	__u32 flags = packet->tcp_flags & TCP_STATE_FLAGS;
 
@@ -131,8 +131,8 @@ static __always_inline void note(const struct frame *frame, const struct packet 
 		report_tcp(&head);
 	}
 	state->last_seen = tick_now();
-	__sync_fetch_and_add(&state->packets, segments(frame, packet));
 	__sync_fetch_and_add(&state->bytes, packet->ip_len);
+	return __sync_fetch_and_add(&state->packets, segments(frame, packet));
 }
 
 #endif

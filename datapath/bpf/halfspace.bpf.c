@@ -24,6 +24,7 @@
 #include "punt.h"
 #include "rewrite.h"
 #include "template.h"
+#include "translate.h"
 #include "verdict.h"
 
 static __always_inline bool is_shared(__u32 ifindex)
@@ -65,11 +66,19 @@ static __always_inline enum verdict process4(void *context, const enum hook hook
 	key.dport = packet.dport;
 	key.scope_protocol = frame->ifindex << 8 | packet.protocol;
 	value = bpf_map_lookup_elem(&flows4, &key); /* 2. */
-	if (!value && make_flow4(frame, &packet, &key))
-		value = bpf_map_lookup_elem(&flows4, &key);
-	if (!value)
-		return refuse(frame, PUNT_MISS, &own4, &key.daddr);
-	step = check(hook, frame, &packet, &value->state, &adjacency); /* 3. */
+	if (!value) {
+		const struct crossing crossing = { .frame = *frame, .packet = packet };
+
+		step = hook == HOOK_XDP ? to_ipv6_xdp(context, &crossing, &key, out)
+					: to_ipv6_tc(context, &crossing, &key, out);
+		if (step != PUNT_MISS)
+			return step;
+		if (make_flow4(frame, &packet, &key))
+			value = bpf_map_lookup_elem(&flows4, &key);
+		if (!value)
+			return refuse(frame, PUNT_MISS, &own4, &key.daddr);
+	}
+	step = check(hook, frame, &packet, &value->state, 0, &adjacency); /* 3. */
 	if (step != VERDICT_FORWARD)
 		return step;
 	note(frame, &packet, &value->state); /* 4. */
@@ -96,7 +105,13 @@ static __always_inline enum verdict process6(void *context, const enum hook hook
 	value = bpf_map_lookup_elem(&flows6, &key); /* 2. */
 	if (!value)
 		return refuse(frame, PUNT_MISS, &own6, key.daddr);
-	step = check(hook, frame, &packet, &value->state, &adjacency); /* 3. */
+	if (value->state.flags & FLOW_TRANSLATED) {
+		const struct crossing crossing = { .frame = *frame, .packet = packet };
+
+		return hook == HOOK_XDP ? to_ipv4_xdp(context, &crossing, value, out)
+					: to_ipv4_tc(context, &crossing, value, out);
+	}
+	step = check(hook, frame, &packet, &value->state, 0, &adjacency); /* 3. */
 	if (step != VERDICT_FORWARD)
 		return step;
 	note(frame, &packet, &value->state); /* 4. */
@@ -198,8 +213,13 @@ static long restamp_one(__u32 index, void *context)
 			value6->state.generation = order->generation;
 	} else {
 		value4 = bpf_map_lookup_elem(&flows4, &wanted->key.ipv4);
-		if (value4)
+		if (value4) {
 			value4->state.generation = order->generation;
+			return 0;
+		}
+		value6 = find_ipv4_in_flows6(&wanted->key.ipv4);
+		if (value6)
+			value6->state.generation = order->generation;
 	}
 	return 0;
 }

@@ -31,6 +31,11 @@ struct flow_key6 {
 	__u32 scope_protocol;
 };
 
+/* In `scope_protocol` of a flow_key6: it is for IPv4 packets, which leave as IPv6. Each address
+ * stands in the first of its words. No IPv6 packet leads to it, because flows are tracked of protocols
+ * below 128 alone. */
+#define FLOW_KEY_IPV4 0x80u
+
 /* The ports a packet leaves with, and what its checksums change by: the folded one's complement
  * difference, new less old, of the addresses and of the ports (or the echo identifier). In the
  * byte order of the packet, so that native loads of both add up (RFC 1071, section 2B). */
@@ -62,6 +67,11 @@ struct flow_state {
 
 /* In `flags`, for user space alone: the ends of the flow that are tracked, as Tracking::bits. */
 #define FLOW_TRACKED 3u
+
+/* In `flags` of a flow_value6: packets leave with the other address family. IPv4 addresses stand in
+ * the first words then. The address delta is that of the pseudo-headers; of ICMPv6's, which ICMP has
+ * none of, it is the sum of addresses and protocol, and does not have the length. */
+#define FLOW_TRANSLATED 8u
 
 struct flow_value4 {
 	__be32 saddr;

@@ -14,6 +14,8 @@
 #include "frame.h"
 #include "parse.h"
 
+#define IP_HEADER_WORDS 10 /* 16-bit words of an IPv4 header without options */
+
 /* Folds a one's complement sum into 16 bits. */
 static __always_inline __u16 fold(__u32 sum)
 {
@@ -28,6 +30,17 @@ static __always_inline __u16 update(__u16 check, __u32 delta)
 	__u64 sum = (__u64)~(__u32)check + delta;
 
 	return ~fold((__u32)sum + (__u32)(sum >> 32));
+}
+
+/* RFC 1071: the sum over a header with its checksum is all ones if it is right. */
+static __always_inline bool header_is_right(const struct iphdr *ip)
+{
+	const __u16 *words = (const void *)ip;
+	__u32 sum = 0;
+
+	for (int i = 0; i < IP_HEADER_WORDS; i++)
+		sum += words[i];
+	return fold(sum) == 0xffff;
 }
 
 /* What lowering the first byte of a 16-bit word by one changes a sum by. */
@@ -91,7 +104,7 @@ static __always_inline bool has_no_check(const struct packet *packet)
 }
 
 static __always_inline void fix_check_xdp(const struct frame *frame, const struct packet *packet,
-					  const struct rewrite *rewrite, __u32 pseudo)
+					  __u32 delta)
 {
 	__u16 *check = packet->transport + check_at(packet);
 	__u16 sum;
@@ -99,7 +112,7 @@ static __always_inline void fix_check_xdp(const struct frame *frame, const struc
 	/* True since the parse, but the verifier does not remember which protocol it was for. */
 	if ((void *)(check + 1) > frame->end)
 		return;
-	sum = update(*check, pseudo + rewrite->port_delta);
+	sum = update(*check, delta);
 	/* RFC 768: "If the computed checksum is zero, it is transmitted as all ones". */
 	if (packet->protocol == IPPROTO_UDP && sum == 0)
 		sum = 0xffff;
@@ -131,7 +144,7 @@ static __always_inline void fix_checks(void *context, const enum hook hook,
 	if (has_no_check(packet)) {
 		uncovered += rewrite->port_delta;
 	} else if (hook == HOOK_XDP) {
-		fix_check_xdp(frame, packet, rewrite, pseudo);
+		fix_check_xdp(frame, packet, pseudo + rewrite->port_delta);
 	} else {
 		fix_check_tc(context, packet, rewrite, pseudo);
 	}

@@ -17,7 +17,6 @@
 #include "parse.h"
 #include "rewrite.h"
 
-#define IP_HEADER_WORDS 10 /* 16-bit words of an IPv4 header without options */
 #define TAKE_ATTEMPTS 4
 
 /* What of a packet decides whether it can be the first of a flow. By itself, and made for those
@@ -31,17 +30,6 @@ struct opening {
 	__u8 ttl;
 	__u8 tcp_flags;
 };
-
-/* RFC 1071: the sum over a header with its checksum is all ones if it is right. */
-static __always_inline bool header_is_right(const struct iphdr *ip)
-{
-	const __u16 *words = (const void *)ip;
-	__u32 sum = 0;
-
-	for (int i = 0; i < IP_HEADER_WORDS; i++)
-		sum += words[i];
-	return fold(sum) == 0xffff;
-}
 
 /* Whether a packet can be the first of a flow, by all that user space would look at and the class
  * does not tell. What is in doubt goes up. */

@@ -4,6 +4,7 @@
 //! A test compares every structure and number here with what the compiled object says of itself.
 
 pub(crate) mod template;
+mod translated;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -18,7 +19,7 @@ use nf_core::time::Tick;
 use nf_core::tuple::{FlowKey, Protocol, Tuple};
 
 /// Stands in the pinned `control` map. Maps with another number are never read.
-pub(crate) const LAYOUT_VERSION: u32 = 4;
+pub(crate) const LAYOUT_VERSION: u32 = 5;
 
 /// The bit of [`FlowState::flow`] that tells the answers' half of a flow.
 const FLOW_REVERSE: u32 = 1 << 31;
@@ -234,8 +235,8 @@ pub(crate) trait DecodeKey: Pod {
 
 /// A family's value, decoded.
 pub(crate) trait DecodeValue: Pod {
-    /// The core's entry; the protocol stands in the key.
-    fn decode(&self, protocol: Protocol) -> Entry;
+    /// The core's entry; its key tells what the value does not.
+    fn decode(&self, key: &FlowKey) -> Entry;
 
     /// What an entry is, apart from its addresses.
     fn state(&self) -> &FlowState;
@@ -265,7 +266,7 @@ pub(crate) fn encode_key(key: &FlowKey) -> Option<Key> {
     }
 }
 
-/// The kernel's form of an entry; `None` if it mixes address families.
+/// The kernel's form of an entry; `None` if its key, or what it makes of it, mixes address families.
 pub(crate) fn encode(key: &FlowKey, entry: &Entry) -> Option<Item> {
     let to = &entry.action.rewrite;
     let rewrite = |from_addresses: &[u8], to_addresses: &[u8]| Rewrite {
@@ -288,7 +289,7 @@ pub(crate) fn encode(key: &FlowKey, entry: &Entry) -> Option<Item> {
             let rewrite = rewrite(&from, &[saddr, daddr].concat());
             Some(Item::V6(key, FlowValue6 { saddr, daddr, rewrite, state }))
         }
-        _ => None,
+        (from, ..) => translated::encode(key, from, to, state),
     }
 }
 
@@ -401,6 +402,9 @@ impl DecodeKey for FlowKey6 {
     type Value = FlowValue6;
 
     fn decode(&self) -> Option<FlowKey> {
+        if let Some(ipv4) = translated::ipv4_key(self) {
+            return ipv4.decode();
+        }
         let (port, protocol) = scope_protocol(self.scope_protocol)?;
         let (src, dst) = (Ipv6Addr::from(self.saddr), Ipv6Addr::from(self.daddr));
         Some(FlowKey { port, tuple: tuple(protocol, (src, self.sport), (dst, self.dport)) })
@@ -408,10 +412,10 @@ impl DecodeKey for FlowKey6 {
 }
 
 impl DecodeValue for FlowValue4 {
-    fn decode(&self, protocol: Protocol) -> Entry {
+    fn decode(&self, key: &FlowKey) -> Entry {
         let (src, dst) = (Ipv4Addr::from(self.saddr), Ipv4Addr::from(self.daddr));
         let ports = &self.rewrite;
-        self.state.entry(tuple(protocol, (src, ports.sport), (dst, ports.dport)))
+        self.state.entry(tuple(key.tuple.protocol, (src, ports.sport), (dst, ports.dport)))
     }
 
     fn state(&self) -> &FlowState {
@@ -420,10 +424,13 @@ impl DecodeValue for FlowValue4 {
 }
 
 impl DecodeValue for FlowValue6 {
-    fn decode(&self, protocol: Protocol) -> Entry {
+    fn decode(&self, key: &FlowKey) -> Entry {
+        if translated::is_translated(&self.state) {
+            return translated::decode(self, key);
+        }
         let (src, dst) = (Ipv6Addr::from(self.saddr), Ipv6Addr::from(self.daddr));
         let ports = &self.rewrite;
-        self.state.entry(tuple(protocol, (src, ports.sport), (dst, ports.dport)))
+        self.state.entry(tuple(key.tuple.protocol, (src, ports.sport), (dst, ports.dport)))
     }
 
     fn state(&self) -> &FlowState {

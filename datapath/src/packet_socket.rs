@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use nf_core::id::PortId;
 use socket2::{Domain, SockAddr, SockAddrStorage, Socket, Type};
 
-pub use batch::{BATCH_LEN, Batch, FrameInfo};
+pub use batch::{BATCH_LEN, Batch, FrameInfo, FrameMut};
 pub(crate) use transmit::send_all;
 pub use transmit::{Injected, Outgoing};
 pub use vnet::VnetHeader;

@@ -28,7 +28,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::time::{ClockId, clock_gettime};
 
 use crate::inject::{Injected, Injector};
-use crate::packet_socket::{BATCH_LEN, Batch, FrameInfo, Outgoing, PacketSocket};
+use crate::packet_socket::{BATCH_LEN, Batch, FrameInfo, FrameMut, Outgoing, PacketSocket};
 use crate::{AttachError, Attached, Hook, HookWish, Notice, Received, Statistics};
 use host_stack::Quieted;
 
@@ -325,8 +325,9 @@ impl Userspace {
         handle: &mut dyn FnMut(&mut dyn FastPath, Received<'_>),
     ) {
         for index in 0..batch.len() {
-            let (info, frame) = batch.frame_mut(index);
-            let (decision, meta) = self.decide(port, info, frame);
+            let (mut info, mut frame) = batch.frame_mut(index);
+            let (decision, meta) = self.decide(port, &mut info, &mut frame);
+            batch.set_header(index, info.header);
             count(&mut self.verdicts, decision);
             if let Decision::Forward(to) = decision {
                 self.forwards.push((to, index));
@@ -352,14 +353,17 @@ impl Userspace {
         &mut self,
         port: PortId,
         info: &mut FrameInfo,
-        frame: &mut [u8],
+        frame: &mut FrameMut<'_>,
     ) -> (Decision, FrameMeta) {
         let refused = if info.tagged {
             FastDrop::EtherType
         } else if info.truncated {
             FastDrop::PuntTooLarge
-        } else if let Ok(meta) = info.header.settle(frame) {
-            return (self.soft.process(port, frame, meta), meta);
+        } else if let Ok(meta) = info.header.settle(frame.as_mut()) {
+            let came = frame.as_ref().len();
+            let decision = self.soft.process(port, frame, meta);
+            info.header.follow(came, frame.as_ref().len());
+            return (decision, meta);
         } else {
             FastDrop::Malformed
         };

@@ -57,6 +57,7 @@ impl Function for LambdaBridge {
                 .map(|ip| External { ip, public_ip: None })
                 .collect(),
             pooling: Pooling::InOrder,
+            nat64_prefix: None,
             translation: &bridge.translation,
         });
         self.translator.configure(bridges);

@@ -5,9 +5,12 @@
 //! address carries 64,512 flows to each, and nothing but the answers of a flow comes in. Or it is
 //! endpoint-independent, as RFC 4787 wants it: what a host is seen as does not depend on whom it
 //! talks to, and whoever learns of that may send to it, as far as the gateway's filtering lets them.
-//! What leases and mappings mean is in [`nf_core::translator`].
+//! IPv6 clients reach IPv4 servers through it as well (`nat64.rs`). What leases and mappings mean is
+//! in [`nf_core::translator`].
 
 #![forbid(unsafe_code)]
+
+mod nat64;
 
 use nf_core::pipeline::{Claim, FlowEnd, Function, Originated, Passed, PortPool, Refusal, Walk};
 use nf_core::time::Time;
@@ -69,6 +72,7 @@ impl Function for Nat {
                 .map(|address| External { ip: address.private_ip, public_ip: address.public_ip })
                 .collect(),
             pooling: PAIRED,
+            nat64_prefix: gateway.nat64_prefixes.first().copied(),
             translation: &gateway.translation,
         });
         self.translator.configure(gateways);
@@ -84,6 +88,7 @@ impl Function for Nat {
             return Err(Refusal::Drop(Drop::NoDestination));
         };
         let gateway = walk.snapshot.nat_gateway(ix);
+        nat64::enter(walk, &gateway.nat64_prefixes);
         let dst = walk.tuple.dst.ip();
         let next = gateway.subnet;
         let protocol = walk.tuple.protocol;

@@ -3,7 +3,10 @@
 //!
 //! The kernel program does the same with precomputed checksum deltas; [`Action::apply`] derives
 //! everything from the packet it is given. The two are compared byte by byte over millions of
-//! generated packets, and the user-space fall-back runs this one.
+//! generated packets, and the user-space fall-back runs this one. A packet that leaves with the other
+//! address family gets another header: [`Action::translate`].
+
+mod translate;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,10 +15,13 @@ use crate::id::AdjacencyId;
 use crate::packet::checksum;
 use crate::tuple::{Protocol, Tuple};
 
+pub use translate::{Crossing, ResizableFrame, identification};
+
 /// Rewrite a packet's addresses and send it to a next hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Action {
-    /// The addresses the packet leaves with, of the same protocol and family as it came.
+    /// The addresses the packet leaves with, of the same protocol as it came. If they are of the
+    /// other family (and ICMP stands for ICMPv6 then, or the other way round), it is translated.
     pub rewrite: Tuple,
     /// Where it leaves.
     pub adjacency: AdjacencyId,
@@ -66,12 +72,11 @@ impl Action {
         let addresses = self.rewrite_network(frame);
         let ports = self.rewrite_ports(frame, offsets);
         if let (Some(addresses), Some(ports)) = (addresses, ports) {
-            self.fix_transport_checksum(frame, offsets, field, addresses, ports);
+            // ICMP's checksum, unlike ICMPv6's, covers no pseudo-header.
+            let pseudo = if self.rewrite.protocol == Protocol::Icmp { 0 } else { addresses };
+            self.fix_transport_checksum(frame, offsets, field, pseudo, ports);
         }
-        if let Some(macs) = frame.get_mut(..12) {
-            macs[..6].copy_from_slice(adjacency.dst_mac.as_bytes());
-            macs[6..].copy_from_slice(adjacency.src_mac.as_bytes());
-        }
+        set_macs(frame, adjacency);
     }
 
     /// Rewrites the IP header; the one's complement difference of the addresses.
@@ -112,13 +117,14 @@ impl Action {
         }
     }
 
+    /// Updates the checksum for what the pseudo-header changes by, and what is covered besides.
     fn fix_transport_checksum(
         &self,
         frame: &mut [u8],
         offsets: Offsets,
         field: ChecksumField,
-        addresses: u32,
-        ports: u32,
+        pseudo: u32,
+        covered: u32,
     ) {
         let protocol = self.rewrite.protocol;
         let at = offsets.transport
@@ -133,10 +139,8 @@ impl Action {
         if protocol == Protocol::Udp && old == 0 {
             return;
         }
-        // ICMP's checksum, unlike ICMPv6's, covers no pseudo-header.
-        let pseudo = if protocol == Protocol::Icmp { 0 } else { addresses };
         let mut new = match field {
-            ChecksumField::Complete => checksum::update(old, checksum::add(pseudo, ports)),
+            ChecksumField::Complete => checksum::update(old, checksum::add(pseudo, covered)),
             ChecksumField::Partial => checksum::update_partial(old, pseudo),
         };
         // RFC 768: "If the computed checksum is zero, it is transmitted as all ones".
@@ -144,6 +148,13 @@ impl Action {
             new = 0xffff;
         }
         write_u16(frame, at, new);
+    }
+}
+
+fn set_macs(frame: &mut [u8], adjacency: &Adjacency) {
+    if let Some(macs) = frame.get_mut(..12) {
+        macs[..6].copy_from_slice(adjacency.dst_mac.as_bytes());
+        macs[6..].copy_from_slice(adjacency.src_mac.as_bytes());
     }
 }
 

@@ -16,6 +16,7 @@ pub mod flow_log;
 pub mod id;
 pub mod lease;
 pub mod maglev;
+pub mod nat64;
 pub mod neighbour;
 pub mod packet;
 pub mod pipeline;

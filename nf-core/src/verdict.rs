@@ -60,6 +60,9 @@ reasons! {
         /// Not from the MAC address of the interface that the port is for, though the rest is of a
         /// flow of it.
         SourceMac = 9 "source_mac",
+        /// To be translated to the other address family, which takes more than a new header: IPv4
+        /// options, no UDP checksum, a wrong header checksum, or too long for IPv4.
+        Translation = 10 "translation",
     }
 }
 

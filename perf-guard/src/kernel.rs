@@ -56,11 +56,14 @@ const SLOT: AdjacencyId = AdjacencyId(0);
 /// The two ports of the gateway.
 const PORTS: [&str; 2] = ["in0", "out0"];
 
-/// Source and destination of a flow before its translation, and its source after.
-type Flow = [&'static str; 3];
+/// Source and destination of a flow before its translation, and after.
+type Flow = [[&'static str; 2]; 2];
 
-const UDP4: Flow = ["10.0.1.10:40000", "192.0.2.1:53", "203.0.113.10:5000"];
-const UDP6: Flow = ["[fd00:a::10]:40000", "[2001:db8:2::1]:53", "[2001:db8:1::10]:5000"];
+const UDP4: Flow = [["10.0.1.10:40000", "192.0.2.1:53"], ["203.0.113.10:5000", "192.0.2.1:53"]];
+const UDP6: Flow =
+    [["[fd00:a::10]:40000", "[2001:db8:2::1]:53"], ["[2001:db8:1::10]:5000", "[2001:db8:2::1]:53"]];
+const UDP64: Flow =
+    [["[fd00:a::11]:40000", "[64:ff9b::192.0.2.1]:53"], ["203.0.113.10:5001", "192.0.2.1:53"]];
 
 /// The kernel's figures.
 pub struct Costs {
@@ -126,7 +129,7 @@ fn ask(pins: &Path, ports: [PortId; 2], empty: &Empty) -> Result<Costs, Error> {
     let xdp = Xdp::from_program_info(take("halfspace_xdp")?, "halfspace_xdp".into(), attach)
         .map_err(Error::kernel("open the XDP program"))?;
     let mut races = Vec::new();
-    for (family, flow) in [("udp4", UDP4), ("udp6", UDP6)] {
+    for (family, flow) in [("udp4", UDP4), ("udp6", UDP6), ("udp64", UDP64)] {
         let frame = install(datapath.fast_path(), ports, flow)?;
         let (skb, md) = (skb_context(ports[0]).to_vec(), xdp_context(ports[0], &frame).to_vec());
         let (name, of) = (format!("tc_{family}"), empty.get("empty_tc")?);
@@ -216,20 +219,22 @@ impl Empty {
 fn install(
     path: &mut dyn FastPath,
     [port, out]: [PortId; 2],
-    [client, server, public]: Flow,
+    flow: Flow,
 ) -> Result<Vec<u8>, Error> {
     let address = |text: &str| -> Result<SocketAddr, Error> {
         text.parse().map_err(Error::kernel("read the address of a flow"))
     };
-    let (client, dst, public) = (address(client)?, address(server)?, address(public)?);
-    let tuple = |src| Tuple { protocol: Protocol::Udp, src, dst };
+    let tuple = |[src, dst]: [&str; 2]| -> Result<Tuple, Error> {
+        Ok(Tuple { protocol: Protocol::Udp, src: address(src)?, dst: address(dst)? })
+    };
+    let (came, leaves) = (tuple(flow[0])?, tuple(flow[1])?);
     let (dst_mac, src_mac) = (MacAddr::new([2, 0, 0, 0, 0, 7]), MacAddr::new([2, 0, 0, 0, 0, 8]));
     path.add_port(port, PortPolicy::default());
     path.add_port(out, PortPolicy::default());
     path.set_adjacency(SLOT, Some(Adjacency { port: out, dst_mac, src_mac, mtu: 1500 }));
-    for (before, after) in [(client, public), (public, client)] {
+    for (before, after) in [(came, leaves), (leaves, came)] {
         let entry = Entry {
-            action: Action { rewrite: tuple(after), adjacency: SLOT },
+            action: Action { rewrite: after, adjacency: SLOT },
             generation: Generation::default(),
             flow: FlowId(1),
             direction: Direction::Forward,
@@ -237,10 +242,11 @@ fn install(
             tracking: Tracking::BOTH,
             usage: Usage::default(),
         };
-        path.install(&FlowKey { port, tuple: tuple(before) }, &entry);
+        path.install(&FlowKey { port, tuple: before }, &entry);
     }
     path.flush();
-    Ok(Frame::udp(client, dst).macs(src_mac, dst_mac).ttl(u8::MAX).payload([0x5a; 18]).build())
+    let frame = Frame::udp(came.src, came.dst);
+    Ok(frame.macs(src_mac, dst_mac).ttl(u8::MAX).payload([0x5a; 18]).build())
 }
 
 /// A program against one that does nothing, on the same packet.

@@ -248,8 +248,8 @@ impl<K: Pod, V: Pod> Table<K, V> {
         }
     }
 
-    /// Removes many entries, those of them that are there.
-    pub(super) fn remove_all(&self, keys: &[K], failed: &mut dyn FnMut(usize, io::Error)) {
+    /// Removes many entries; `left` is told the index of each that was not, and why, if it was there.
+    pub(super) fn remove_all(&self, keys: &[K], left: &mut dyn FnMut(usize, Option<io::Error>)) {
         let mut done = 0;
         while done < keys.len() {
             let keys = &keys[done..];
@@ -265,9 +265,8 @@ impl<K: Pod, V: Pod> Table<K, V> {
                 // The kernel stops at the first that fails and says how many went well.
                 Err(error) => {
                     done += (attributes.count as usize).min(keys.len() - 1);
-                    if error.raw_os_error() != Some(libc::ENOENT) {
-                        failed(done, error);
-                    }
+                    let was_there = error.raw_os_error() != Some(libc::ENOENT);
+                    left(done, was_there.then_some(error));
                     done += 1;
                 }
             }

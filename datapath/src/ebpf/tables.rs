@@ -152,7 +152,11 @@ impl Tables {
         let mut classes = Vec::new();
         self.maps.templates.for_each(&mut |class, _| classes.push(*class))?;
         let mut result = Ok(());
-        self.maps.templates.remove_all(&classes, &mut |_, error| result = Err(error));
+        self.maps.templates.remove_all(&classes, &mut |_, why| {
+            if let Some(error) = why {
+                result = Err(error);
+            }
+        });
         self.maps.stocks.clear();
         result
     }
@@ -201,16 +205,18 @@ impl Tables {
     fn remove_leaving(&mut self) {
         let mut failed = Vec::new();
         if !self.leaving4.is_empty() {
-            let keys = &self.leaving4;
-            self.maps.flows4.remove_all(keys, &mut |index, error| {
-                failed.push((keys[index].decode(), error));
+            let (keys, wide) = (&self.leaving4, &mut self.leaving6);
+            self.maps.flows4.remove_all(keys, &mut |index, why| match why {
+                Some(error) => failed.push((keys[index].decode(), error)),
+                // Its packets leave as IPv6, or it never was in.
+                None => wide.push(FlowKey6::from(&keys[index])),
             });
             self.leaving4.clear();
         }
         if !self.leaving6.is_empty() {
             let keys = &self.leaving6;
-            self.maps.flows6.remove_all(keys, &mut |index, error| {
-                failed.push((keys[index].decode(), error));
+            self.maps.flows6.remove_all(keys, &mut |index, why| {
+                failed.extend(why.map(|error| (keys[index].decode(), error)));
             });
             self.leaving6.clear();
         }
@@ -255,6 +261,11 @@ impl Tables {
         }
     }
 
+    /// What `flows6` has by a key.
+    fn wide(&self, key: &FlowKey6) -> Option<FlowValue6> {
+        self.maps.flows6.get(key).ok()?
+    }
+
     fn send_waiting(&mut self) {
         if self.waiting_transmits > 0 {
             self.injector.flush();
@@ -277,7 +288,7 @@ impl Tables {
 
 fn decode_entry<K: DecodeKey>(key: &K, value: &K::Value, visit: &mut dyn FnMut(FlowKey, Entry)) {
     if let Some(key) = key.decode() {
-        visit(key, value.decode(key.tuple.protocol));
+        visit(key, value.decode(&key));
     }
 }
 
@@ -344,19 +355,24 @@ impl FastPath for Tables {
         match encode_key(key)? {
             Key::V4(key) if self.leaving4.contains(&key) => None,
             Key::V6(key) if self.leaving6.contains(&key) => None,
-            Key::V4(key) => Some(self.maps.flows4.get(&key).ok()??.state().usage()),
-            Key::V6(key) => Some(self.maps.flows6.get(&key).ok()??.state().usage()),
+            Key::V4(key) => match self.maps.flows4.get(&key).ok()? {
+                Some(value) => Some(value.state().usage()),
+                None => self.wide(&FlowKey6::from(&key)).map(|value| value.state().usage()),
+            },
+            Key::V6(key) => self.wide(&key).map(|value| value.state().usage()),
         }
     }
 
     fn entry(&mut self, key: &FlowKey) -> Option<Entry> {
         self.install_waiting();
-        let protocol = key.tuple.protocol;
         match encode_key(key)? {
             Key::V4(key) if self.leaving4.contains(&key) => None,
             Key::V6(key) if self.leaving6.contains(&key) => None,
-            Key::V4(key) => Some(self.maps.flows4.get(&key).ok()??.decode(protocol)),
-            Key::V6(key) => Some(self.maps.flows6.get(&key).ok()??.decode(protocol)),
+            Key::V4(narrow) => match self.maps.flows4.get(&narrow).ok()? {
+                Some(value) => Some(value.decode(key)),
+                None => self.wide(&FlowKey6::from(&narrow)).map(|value| value.decode(key)),
+            },
+            Key::V6(wide) => self.wide(&wide).map(|value| value.decode(key)),
         }
     }
 

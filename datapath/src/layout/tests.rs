@@ -178,7 +178,7 @@ fn an_ipv4_entry_survives_the_way_through_the_kernels_form() {
     assert_eq!(raw_key.decode(), Some(key));
     assert_eq!(value.state.flow, 0xffff_fffe);
     assert_eq!((value.state.flags, value.state.src_mac), (2, [2, 0, 0, 0, 0, 9]));
-    assert_eq!(value.decode(key.tuple.protocol), entry);
+    assert_eq!(value.decode(&key), entry);
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn an_ipv6_echo_entry_survives_the_way_through_the_kernels_form() {
     let entry = entry(Tuple { src: "[2001:db8:ffff::9]:1024".parse().unwrap(), ..key.tuple });
     let Some(Item::V6(raw_key, value)) = encode(&key, &entry) else { panic!("not IPv6") };
     assert_eq!(raw_key.decode(), Some(key));
-    assert_eq!(value.decode(key.tuple.protocol), entry);
+    assert_eq!(value.decode(&key), entry);
     // 1024 - 77, and nothing for the port that an echo does not have.
     assert_eq!(u16::from_be_bytes(value.rewrite.port_delta), 1024 - 77);
 }
@@ -198,7 +198,35 @@ fn an_entry_that_holds_nobody_to_a_mac_address_comes_back_so() {
     let entry = Entry { src_mac: None, tracking: Tracking::BOTH, ..entry(key.tuple) };
     let Some(Item::V4(_, value)) = encode(&key, &entry) else { panic!("not IPv4") };
     assert_eq!((value.state.flags, value.state.src_mac), (3, [0; 6]));
-    assert_eq!(value.decode(key.tuple.protocol), entry);
+    assert_eq!(value.decode(&key), entry);
+}
+
+#[test]
+fn entries_of_translated_packets_are_in_the_wide_table_and_survive_the_way_through() {
+    use super::translated::{FLOW_KEY_IPV4, FLOW_TRANSLATED};
+
+    let there = key(3, Protocol::Icmpv6, "[2001:db8::5]:77", "[64:ff9b::c000:221]:0");
+    let back = key(4, Protocol::Icmp, "192.0.2.33:0", "203.0.113.9:1024");
+    let way = entry(back.tuple.reversed());
+    let Some(Item::V6(raw_key, value)) = encode(&there, &way) else { panic!("not wide") };
+    assert_eq!(raw_key.scope_protocol, 3 << 8 | 0x3a);
+    assert_eq!(value.state.flags, FLOW_TRANSLATED | 2);
+    assert_eq!(value.saddr, [203, 0, 113, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!((raw_key.decode(), value.decode(&there)), (Some(there), way));
+    // All that ICMPv6's checksum covers of the pseudo-header goes, but for the length.
+    let gone = delta(&[&raw_key.saddr[..], &raw_key.daddr, &[0, 58]].concat(), &[]);
+    assert_eq!(value.rewrite.address_delta, gone);
+
+    let answer = entry(there.tuple.reversed());
+    let Some(Item::V6(raw_key, value)) = encode(&back, &answer) else { panic!("not wide") };
+    assert_eq!(raw_key.saddr, [192, 0, 2, 33, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(raw_key.scope_protocol, 4 << 8 | FLOW_KEY_IPV4 | 1);
+    assert_eq!((raw_key.decode(), value.decode(&back)), (Some(back), answer));
+    // And the same comes.
+    let [come, gone] = [value.rewrite.address_delta, gone].map(u16::from_be_bytes);
+    assert_eq!(come, !gone);
+    let Some(Key::V4(narrow)) = encode_key(&back) else { panic!("not IPv4") };
+    assert_eq!(FlowKey6::from(&narrow), raw_key);
 }
 
 #[test]

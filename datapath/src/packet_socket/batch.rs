@@ -6,7 +6,10 @@
 
 use std::io;
 use std::mem::{self, offset_of};
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
+
+use nf_core::action::ResizableFrame;
 
 use super::vnet::{VNET_HEADER_LEN, VnetHeader};
 
@@ -17,8 +20,15 @@ pub const BATCH_LEN: usize = 64;
 /// for an inner VLAN tag. Larger frames need jumbograms ("BIG TCP"), which are not served.
 const LONGEST_FRAME: usize = 14 + 40 + 65_535 + 4;
 
-/// Distance of two slots: header and frame, rounded up to a cache line.
-const SLOT_LEN: usize = (VNET_HEADER_LEN + LONGEST_FRAME).next_multiple_of(64);
+/// Bytes in front of each frame, the last of them its offload header: a packet whose headers become
+/// longer begins in them.
+const HEADROOM: usize = 32;
+
+/// Distance of two slots: headroom and frame, rounded up to a cache line.
+const SLOT_LEN: usize = (HEADROOM + LONGEST_FRAME).next_multiple_of(64);
+
+/// Where a slot is read into.
+const HEADER_AT: usize = HEADROOM - VNET_HEADER_LEN;
 
 /// One frame of a batch, bytes aside.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,7 +39,41 @@ pub struct FrameInfo {
     pub tagged: bool,
     /// The frame is longer than a slot; its end is missing.
     pub truncated: bool,
+    /// Where it begins in its slot.
+    start: usize,
     len: usize,
+}
+
+/// A frame of a batch, to be rewritten in place.
+#[derive(Debug)]
+pub struct FrameMut<'a> {
+    slot: &'a mut [u8],
+    start: &'a mut usize,
+    len: &'a mut usize,
+}
+
+impl AsRef<[u8]> for FrameMut<'_> {
+    fn as_ref(&self) -> &[u8] {
+        &self.slot[*self.start..*self.start + *self.len]
+    }
+}
+
+impl AsMut<[u8]> for FrameMut<'_> {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.slot[*self.start..*self.start + *self.len]
+    }
+}
+
+impl ResizableFrame for FrameMut<'_> {
+    /// What stands in front is moved, not what stands behind.
+    fn put(&mut self, old: Range<usize>, new: &[u8]) {
+        let end = *self.start + *self.len;
+        // A frame becomes longer once, by 20 bytes.
+        let start = *self.start + old.len() - new.len();
+        self.slot.copy_within(*self.start..*self.start + old.start, start);
+        (*self.start, *self.len) = (start, end - start);
+        self.as_mut()[old.start..old.start + new.len()].copy_from_slice(new);
+    }
 }
 
 /// Frames as they were received, in order.
@@ -78,7 +122,7 @@ impl Batch {
     #[must_use]
     pub fn frame(&self, index: usize) -> (&FrameInfo, &[u8]) {
         let info = &self.infos[..self.filled][index];
-        let start = index * SLOT_LEN + VNET_HEADER_LEN;
+        let start = index * SLOT_LEN + info.start;
         (info, &self.slab[start..start + info.len])
     }
 
@@ -87,11 +131,19 @@ impl Batch {
     /// # Panics
     /// If `index` is not below [`Self::len`].
     #[must_use]
-    pub fn frame_mut(&mut self, index: usize) -> (&mut FrameInfo, &mut [u8]) {
+    pub fn frame_mut(&mut self, index: usize) -> (FrameInfo, FrameMut<'_>) {
         let info = &mut self.infos[..self.filled][index];
-        let start = index * SLOT_LEN + VNET_HEADER_LEN;
-        let frame = &mut self.slab[start..start + info.len];
-        (info, frame)
+        let known = *info;
+        let slot = &mut self.slab[index * SLOT_LEN..][..SLOT_LEN];
+        (known, FrameMut { slot, start: &mut info.start, len: &mut info.len })
+    }
+
+    /// Says what is left undone of the frame at `index` by now.
+    ///
+    /// # Panics
+    /// If `index` is not below [`Self::len`].
+    pub fn set_header(&mut self, index: usize, header: VnetHeader) {
+        self.infos[..self.filled][index].header = header;
     }
 
     /// Replaces the content with up to `limit` waiting frames of a socket that has
@@ -107,6 +159,7 @@ impl Batch {
         for (((slot, control), vector), message) in
             slots.zip(&mut controls).zip(&mut vectors).zip(&mut messages)
         {
+            let slot = &mut slot[HEADER_AT..];
             vector.iov_base = slot.as_mut_ptr().cast();
             vector.iov_len = slot.len();
             message.msg_hdr.msg_iov = vector;
@@ -127,7 +180,7 @@ impl Batch {
         };
         let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
         for (index, message) in messages.iter().take(received).enumerate() {
-            let slot = &self.slab[index * SLOT_LEN..];
+            let slot = &self.slab[index * SLOT_LEN + HEADER_AT..];
             // The kernel refuses to hand out a frame without the whole header, which also is the
             // least that `msg_len` can be.
             let header =
@@ -136,6 +189,7 @@ impl Batch {
                 header,
                 tagged: is_tagged(&message.msg_hdr),
                 truncated: message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
+                start: HEADROOM,
                 len: (message.msg_len as usize).saturating_sub(VNET_HEADER_LEN),
             };
         }

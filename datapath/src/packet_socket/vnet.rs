@@ -109,6 +109,22 @@ impl VnetHeader {
         Ok(FrameMeta { segment_size, checksum: ChecksumField::Complete })
     }
 
+    /// Follows a frame that had so many bytes and now has as many: if they are more or fewer, its IP
+    /// header is the other family's.
+    pub(crate) fn follow(&mut self, had: usize, has: usize) {
+        if had == has {
+            return;
+        }
+        let moved = |at: u16| if at == 0 { 0 } else { (usize::from(at) + has - had) as u16 };
+        self.header_len = moved(self.header_len);
+        self.checksum_start = moved(self.checksum_start);
+        self.gso_type = match self.gso_type & !GSO_ECN {
+            GSO_TCPV4 => GSO_TCPV6 | self.gso_type & GSO_ECN,
+            GSO_TCPV6 => GSO_TCPV4 | self.gso_type & GSO_ECN,
+            _ => self.gso_type,
+        };
+    }
+
     /// Zero unless the frame is a super-packet. Where the outermost transport header is not to be
     /// found, the fast path does not forward, so a kind that cannot be checked does no harm.
     fn checked_segment_size(&self, outer: Option<Outermost>) -> Result<u16, Mismatch> {
@@ -209,6 +225,35 @@ mod tests {
         assert_eq!(VnetHeader::decode(header.encode()), header);
         assert_eq!(header.encode()[..2], [1, 0x84]);
         assert_eq!(header.encode()[4..6], 1440_u16.to_ne_bytes());
+    }
+
+    #[test]
+    fn a_header_follows_its_frame_into_the_other_family() {
+        let ipv6 = VnetHeader {
+            flags: NEEDS_CHECKSUM,
+            gso_type: GSO_TCPV6 | GSO_ECN,
+            header_len: 74,
+            segment_size: 1440,
+            checksum_start: 54,
+            checksum_offset: 16,
+        };
+        let ipv4 = VnetHeader {
+            gso_type: GSO_TCPV4 | GSO_ECN,
+            header_len: 54,
+            checksum_start: 34,
+            ..ipv6
+        };
+        let mut header = ipv6;
+        header.follow(3000, 3000);
+        assert_eq!(header, ipv6);
+        header.follow(3000, 2980);
+        assert_eq!(header, ipv4);
+        header.follow(2980, 3000);
+        assert_eq!(header, ipv6);
+        let datagrams = VnetHeader { gso_type: GSO_UDP_L4, ..VnetHeader::default() };
+        let mut header = datagrams;
+        header.follow(3000, 2980);
+        assert_eq!(header, datagrams);
     }
 
     #[test]

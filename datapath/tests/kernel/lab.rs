@@ -18,35 +18,55 @@ pub const SERVICE: u16 = 5201;
 /// The ports a client's connections come from, and the first external port they get.
 const CLIENT_PORTS: std::ops::Range<u16> = 40_000..40_032;
 const EXTERNAL_PORT: u16 = 1024;
+/// The same of [`mixed`], which has the external address of IPv4.
+const MIXED_PORT: u16 = 2048;
 
 /// Slots of the two next hops.
 pub const TO_CLIENT: AdjacencyId = AdjacencyId(0);
 pub const TO_SERVER: AdjacencyId = AdjacencyId(1);
 
-/// The three addresses of a family.
+/// The addresses of a family.
 #[derive(Clone, Copy, Debug)]
 pub struct Family {
     pub client: IpAddr,
     pub external: IpAddr,
+    /// What the client calls the server.
     pub server: IpAddr,
+    /// What the server has.
+    own: IpAddr,
     pub echo: Protocol,
 }
 
 /// Both families.
 pub fn families() -> [Family; 2] {
-    let family = |[client, external, server]: [&str; 3], echo| Family {
-        client: client.parse().unwrap(),
-        external: external.parse().unwrap(),
-        server: server.parse().unwrap(),
+    let v4 = ["10.0.0.2", "198.51.100.1", "198.51.100.2"].map(|it| it.parse().unwrap());
+    let v6 = ["2001:db8:a::2", "2001:db8:b::1", "2001:db8:b::2"].map(|it| it.parse().unwrap());
+    [(v4, Protocol::Icmp), (v6, Protocol::Icmpv6)].map(|([client, external, own], echo)| Family {
+        client,
+        external,
+        server: own,
+        own,
         echo,
-    };
-    [
-        family(["10.0.0.2", "198.51.100.1", "198.51.100.2"], Protocol::Icmp),
-        family(["2001:db8:a::2", "2001:db8:b::1", "2001:db8:b::2"], Protocol::Icmpv6),
-    ]
+    })
+}
+
+/// A client of one and a server of the other.
+pub fn mixed() -> Family {
+    let [v4, v6] = families();
+    Family {
+        server: "64:ff9b::198.51.100.2".parse().unwrap(),
+        own: v4.own,
+        external: v4.external,
+        ..v6
+    }
 }
 
 impl Family {
+    /// Where the server listens.
+    pub fn service(&self) -> SocketAddr {
+        SocketAddr::new(self.own, SERVICE)
+    }
+
     /// A flow's key as the client sends it, and what becomes of it.
     pub fn there(&self, port: PortId, protocol: Protocol, from: u16, to: u16) -> (FlowKey, Tuple) {
         let service = if protocol.is_echo() { 0 } else { SERVICE };
@@ -55,7 +75,11 @@ impl Family {
             src: SocketAddr::new(self.client, from),
             dst: SocketAddr::new(self.server, service),
         };
-        let rewrite = Tuple { src: SocketAddr::new(self.external, to), ..tuple };
+        let rewrite = Tuple {
+            src: SocketAddr::new(self.external, to),
+            dst: SocketAddr::new(self.own, service),
+            ..tuple
+        };
         (FlowKey { port, tuple }, rewrite)
     }
 }
@@ -125,10 +149,11 @@ impl Lab {
     /// The entries of every connection the client may open to the service.
     fn install_services(&mut self) {
         let mut id = 0;
-        for family in families() {
+        let [v4, v6] = families();
+        for (family, first) in [(v4, EXTERNAL_PORT), (v6, EXTERNAL_PORT), (mixed(), MIXED_PORT)] {
             for protocol in [Protocol::Tcp, Protocol::Udp] {
                 for port in CLIENT_PORTS {
-                    let external = EXTERNAL_PORT + (port - CLIENT_PORTS.start);
+                    let external = first + (port - CLIENT_PORTS.start);
                     let there = family.there(self.ports[0], protocol, port, external);
                     install(self.datapath.fast_path(), self.ports, FlowId(id), there);
                     id += 1;

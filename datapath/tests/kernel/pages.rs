@@ -13,7 +13,7 @@ use nf_core::id::{FlowId, PortId};
 use nf_core::tuple::Protocol;
 use socket2::{Domain, Socket, Type};
 
-use crate::lab::{Lab, TO_SERVER, families, install};
+use crate::lab::{Lab, TO_SERVER, families, install, mixed};
 
 const TUNSETIFF: libc::Ioctl = 0x4004_54ca;
 const IFF_TAP: i16 = 0x0002;
@@ -70,19 +70,20 @@ fn headers_in_pages_are_rewritten_like_any_others() {
     let next_hop = datapath.recover(&mut |_, _| {}).unwrap();
     let (_, next_hop) = next_hop.into_iter().find(|(slot, _)| *slot == TO_SERVER).unwrap();
     soft.set_adjacency(TO_SERVER, Some(next_hop));
-    for (id, family) in families().into_iter().enumerate() {
-        let there = family.there(port, Protocol::Udp, 9, 600);
+    let [v4, v6] = families();
+    for (family, id) in [v4, v6, mixed()].into_iter().zip(0..) {
+        let there = family.there(port, Protocol::Udp, 9, 600 + id);
         for fast_path in [&mut soft as &mut dyn FastPath, datapath.fast_path()] {
             fast_path.add_port(port, PortPolicy::default());
-            install(fast_path, [port, ports[1]], FlowId(900 + id as u32), there);
+            install(fast_path, [port, ports[1]], FlowId(900 + u32::from(id)), there);
             fast_path.flush();
         }
         let sent = datagram(&there.0.tuple, b"headers in pages");
-        let mut expected = sent.clone();
-        let decision = soft.process(port, &mut expected, FrameMeta::default());
-        assert_eq!(decision, Decision::Forward(ports[1]));
         // The first slice is all that is linear: the Ethernet header, or less than an IP header.
         for linear in [14, 20, 40, 50] {
+            let mut expected = sent.clone();
+            let decision = soft.process(port, &mut expected, FrameMeta::default());
+            assert_eq!(decision, Decision::Forward(ports[1]));
             let slices = [&sent[..linear], &sent[linear..=linear], &sent[linear + 1..]];
             let written = tap.write_vectored(&slices.map(IoSlice::new)).unwrap();
             assert_eq!(written, sent.len());
@@ -91,7 +92,7 @@ fn headers_in_pages_are_rewritten_like_any_others() {
             assert_eq!(got.as_deref(), Some(expected.as_slice()), "{linear} bytes linear");
         }
     }
-    assert_eq!(datapath.statistics().unwrap().forwarded, 8);
+    assert_eq!(datapath.statistics().unwrap().forwarded, 12);
 }
 
 /// A UDP datagram of a tuple, checksums right.

@@ -1,5 +1,6 @@
 //! ping and iperf3 through the kernel's programs.
 
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,9 @@ use nf_core::id::{FlowId, PortId};
 use nf_core::packet::MacAddr;
 use nf_core::verdict::Punt;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::sockopt::UdpGsoSegment;
 
-use crate::lab::{Family, Lab, TO_SERVER, families, install};
+use crate::lab::{Family, Lab, SERVICE, TO_SERVER, families, install, mixed};
 
 /// FIN, SYN, RST and ACK in the TCP header.
 const FIN: u8 = 1;
@@ -24,9 +26,11 @@ const ACK: u8 = 16;
 const AMOUNT: &str = "100000000";
 const AT_LEAST: u64 = 80_000_000;
 
-/// Moves the [`AMOUNT`] both ways and a little UDP, in both families, and checks what was counted.
+/// Moves the [`AMOUNT`] both ways and a little UDP, in both families and from one to the other, and
+/// checks what was counted.
 fn move_data(lab: &mut Lab) {
-    for family in families() {
+    let [v4, v6] = families();
+    for family in [v4, v6, mixed()] {
         for direction in [Direction::Forward, Direction::Reverse] {
             let reverse = (direction == Direction::Reverse).then_some("--reverse");
             let arguments: Vec<_> = ["--bytes", AMOUNT].into_iter().chain(reverse).collect();
@@ -109,6 +113,41 @@ fn traffic_passes_between_a_port_with_xdp_and_one_without() {
     let Some(mut lab) = Lab::new("mixed", [HookWish::Xdp, HookWish::Tc]) else { return };
     assert_eq!(lab.attached.each_ref().map(|attached| attached.hook), [Hook::Xdp, Hook::Tc]);
     move_data(&mut lab);
+}
+
+#[test]
+fn a_super_packet_of_datagrams_passes_whole_under_tc() {
+    let Some(mut lab) = Lab::new("tc-udp-gso", [HookWish::Auto; 2]) else { return };
+    let [v4, v6] = families();
+    for family in [v4, v6, mixed()] {
+        let bind = |namespace: &halfspace_testbed::Namespace, address: SocketAddr| {
+            let socket = namespace.enter(|| UdpSocket::bind(address)).unwrap().unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            socket
+        };
+        let server = bind(&lab.server, family.service());
+        let client = bind(&lab.client, SocketAddr::new(family.client, 40_000));
+        client.connect(SocketAddr::new(family.server, SERVICE)).unwrap();
+        let before = lab.datapath.statistics().unwrap().forwarded;
+        let payload: Vec<u8> = (0..10_500_u32).map(|n| (n / 7) as u8).collect();
+        nix::sys::socket::setsockopt(&client, UdpGsoSegment, &1000).unwrap();
+        client.send(&payload).unwrap();
+        let mut buffer = [0; 2000];
+        let mut from = None;
+        for expected in payload.chunks(1000) {
+            let (received, peer) = server.recv_from(&mut buffer).unwrap();
+            assert_eq!(buffer[..received], *expected);
+            from = Some(peer);
+        }
+        nix::sys::socket::setsockopt(&server, UdpGsoSegment, &1000).unwrap();
+        server.send_to(&payload, from.unwrap()).unwrap();
+        for expected in payload.chunks(1000) {
+            let received = client.recv(&mut buffer).unwrap();
+            assert_eq!(buffer[..received], *expected);
+        }
+        let forwarded = lab.datapath.statistics().unwrap().forwarded - before;
+        assert_eq!(forwarded, 2, "one super-packet each way");
+    }
 }
 
 #[test]

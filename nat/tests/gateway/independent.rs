@@ -29,8 +29,14 @@ fn document(keys: &str) -> String {
     group_id = "sg-open"
     group_name = "open"
     vpc_id = "vpc-1"
-    egress = [{{ ip_protocol = "-1", cidr_ipv4 = "0.0.0.0/0" }}]
-    ingress = [{{ ip_protocol = "-1", cidr_ipv4 = "0.0.0.0/0" }}]
+    egress = [
+        {{ ip_protocol = "-1", cidr_ipv4 = "0.0.0.0/0" }},
+        {{ ip_protocol = "-1", cidr_ipv6 = "::/0" }},
+    ]
+    ingress = [
+        {{ ip_protocol = "-1", cidr_ipv4 = "0.0.0.0/0" }},
+        {{ ip_protocol = "-1", cidr_ipv6 = "::/0" }},
+    ]
     "#
     )
 }
@@ -119,8 +125,8 @@ fn endpoint_independent_filtering_lets_in_anybody_while_there_is_a_mapping() {
 #[test]
 fn a_security_group_is_asked_about_who_comes_in() {
     let closed = document(OPEN).replace(
-        "ingress = [{ ip_protocol = \"-1\", cidr_ipv4 = \"0.0.0.0/0\" }]",
-        "ingress = [{ ip_protocol = \"-1\", cidr_ipv4 = \"198.18.0.0/16\" }]",
+        "ingress = [\n        { ip_protocol = \"-1\", cidr_ipv4 = \"0.0.0.0/0\" }",
+        "ingress = [\n        { ip_protocol = \"-1\", cidr_ipv4 = \"198.18.0.0/16\" }",
     );
     let mut w = World::among_hosts(&closed, functions);
     let seen = seen_as(&mut w, "i", "10.0.1.10:4000", "192.0.2.1:53");
@@ -279,4 +285,34 @@ fn mappings_are_refused_when_there_are_no_ports_and_flows_of_those_that_are_ther
         assert_eq!(seen_as(&mut w, "i", "10.0.1.10:1", &format!("192.0.2.{n}:99")), first);
     }
     assert_eq!((usage(&w).leases, usage(&w).port_allocation_errors_total), (2, 1));
+}
+
+#[test]
+fn a_client_that_has_ipv6_alone_has_a_mapping_of_ipv4_as_well() {
+    let mut w = world(OPEN);
+    let client = "[fd00:a:0:1::10]:4000";
+    let first = pass(&mut w, "i", client, "[64:ff9b::c000:201]:53").unwrap();
+    let (seen, to) = (first.1, first.2);
+    assert_eq!((&*first.0, &*to), ("wan", "192.0.2.1:53"));
+    // RFC 6146: the mapping does not depend on whom it is with, and whoever sends to it comes in
+    // by the prefix.
+    let second = pass(&mut w, "i", client, "[64:ff9b::c000:202]:9");
+    assert_eq!(second, outcome("wan", &seen, "192.0.2.2:9"));
+    let came_in = pass(&mut w, "wan", "198.18.0.9:1", &seen);
+    assert_eq!(came_in, outcome("i", "[64:ff9b::c612:9]:1", client));
+    // Hairpinning, RFC 6146 section 3.8: to another such client, and to one of IPv4.
+    let j = seen_as(&mut w, "j", "10.0.1.11:4000", "192.0.2.1:53");
+    let embedded = |at: &str| {
+        let at: std::net::SocketAddrV4 = at.parse().unwrap();
+        let ip = nf_core::nat64::Nat64Prefix::WELL_KNOWN.embed(*at.ip());
+        SocketAddr::new(ip.into(), at.port()).to_string()
+    };
+    let to_ipv4 = pass(&mut w, "i", client, &embedded(&j));
+    assert_eq!(to_ipv4, outcome("j", &seen, "10.0.1.11:4000"));
+    let answer = pass(&mut w, "j", "10.0.1.11:4000", &seen);
+    assert_eq!(answer, outcome("i", &embedded(&j), client));
+    let flows = w.engine.flow_count();
+    assert_eq!(w.restart(), flows);
+    assert_eq!(pass(&mut w, "wan", "198.18.0.9:1", &seen), came_in);
+    assert_eq!(pass(&mut w, "i", client, &embedded(&j)), to_ipv4);
 }

@@ -8,6 +8,7 @@ mod flows;
 mod groups;
 mod independent;
 mod limits;
+mod nat64;
 
 use std::net::SocketAddr;
 

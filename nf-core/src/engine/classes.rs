@@ -23,7 +23,7 @@ use crate::id::{FlowId, PortId};
 use crate::packet::{MacAddr, TcpFlags};
 use crate::pipeline::{FlowEnd, FunctionIx, PortPool};
 use crate::time::Time;
-use crate::tuple::{FlowKey, Protocol, Tuple};
+use crate::tuple::{FlowKey, Protocol};
 
 /// How often classes are looked at, to close those that made no flow in between.
 const LOOK: Duration = Duration::from_secs(5);
@@ -432,15 +432,16 @@ impl Engine {
     pub(super) fn close_classes_toward(
         &mut self,
         now: Time,
-        tuple: &Tuple,
+        protocol: Protocol,
+        dst: SocketAddr,
         fast_path: &mut dyn FastPath,
     ) -> bool {
-        let SocketAddr::V4(dst) = tuple.dst else { return false };
+        let SocketAddr::V4(dst) = dst else { return false };
         // Whoever sends on when there is nothing left shall not have all classes gone through.
         let mut stocks = self.classes.stocks.iter().flatten();
-        stocks.any(|stock| stock.out > 0 && stock.toward == (tuple.protocol, dst))
+        stocks.any(|stock| stock.out > 0 && stock.toward == (protocol, dst))
             && self.close_classes(now, fast_path, |class, _| {
-                (class.protocol, class.dst) == (tuple.protocol, dst)
+                (class.protocol, class.dst) == (protocol, dst)
             })
     }
 

@@ -7,8 +7,8 @@
 use std::net::IpAddr;
 
 use super::Engine;
+use super::carried::Carried;
 use super::flow_log::Came;
-use super::flows::Carried;
 use super::ports::Role;
 use super::public::{is_inside, is_reached};
 use super::walk::Stopped;
@@ -281,7 +281,7 @@ impl Engine {
     }
 
     /// Sends an ICMP error about `frame` to where it came from.
-    fn report(
+    pub(super) fn report(
         &mut self,
         now: Time,
         port: PortId,
@@ -339,7 +339,7 @@ impl Engine {
         let Some((tuple, tcp_flags)) = first else { return Verdict::Dropped(Drop::NoRoute) };
         let (port, hop) = match self.way_from(now, eni, tuple) {
             Ok(way) => way,
-            Err(Stopped { why, rejected }) => {
+            Err(Stopped { why, rejected, .. }) => {
                 if let Some(passage) = rejected {
                     let bytes = frame.len().saturating_sub(ETHERNET_LEN) as u64;
                     let usage = Usage {

@@ -4,17 +4,19 @@
 use std::time::Duration;
 
 use super::Engine;
+use super::carried::Carried;
 use super::flow_log::Came;
 use super::ports::Port;
+use super::translation::AcrossFamilies;
 use super::walk::{First, Outcome, Stopped};
-use crate::action::{Action, ChecksumField, Offsets};
+use crate::action::{Action, ChecksumField, Offsets, identification};
 use crate::adjacency::Adjacency;
 use crate::fast_path::soft::STATE_FLAGS;
 use crate::fast_path::{Direction, Entry, Event, FastPath, TcpEvent, Transmit, Usage};
 use crate::flow::{Flow, InsertError, Phase};
 use crate::id::{AdjacencyId, FlowId, PortId};
 use crate::neighbour::{Change, NextHop, Waiting};
-use crate::packet::headers::{Headers, IpHeaders, Transport};
+use crate::packet::headers::Headers;
 use crate::packet::{MacAddr, TcpFlags, build};
 use crate::pipeline::{FlowEnd, Refusal};
 use crate::time::Time;
@@ -37,53 +39,6 @@ pub struct FlowView {
     pub forward: Usage,
     /// What went back.
     pub reverse: Usage,
-}
-
-/// A packet that user space itself sends on.
-pub(super) struct Carried<'a> {
-    pub frame: Vec<u8>,
-    pub ip: &'a IpHeaders,
-    /// Payload bytes a segment, if the frame is a super-packet, else 0.
-    pub segment_size: u16,
-}
-
-impl Carried<'_> {
-    /// Length of the largest IP packet that the frame becomes on the wire, in bytes.
-    fn on_the_wire(&self) -> usize {
-        if self.segment_size == 0 {
-            return self.ip.total_len;
-        }
-        self.headers_len() + usize::from(self.segment_size)
-    }
-
-    fn headers_len(&self) -> usize {
-        let transport = match self.ip.transport {
-            Transport::Tcp { header_len, .. } => header_len,
-            _ => 8,
-        };
-        self.ip.l4_offset - self.ip.l3_offset + transport
-    }
-
-    fn tcp_flags(&self) -> u8 {
-        match self.ip.transport {
-            Transport::Tcp { flags, .. } => flags.0,
-            _ => 0,
-        }
-    }
-
-    /// What the fast path would count of it.
-    fn usage(&self, now: Time) -> Usage {
-        let packets = match self.segment_size {
-            0 => 1,
-            size => {
-                let payload = self.ip.total_len.saturating_sub(self.headers_len());
-                payload.div_ceil(usize::from(size)).max(1) as u64
-            }
-        };
-        let bytes = self.ip.total_len as u64;
-        let tcp_flags = self.tcp_flags() & STATE_FLAGS;
-        Usage { last_seen: now.tick(), packets, bytes, tcp_flags }
-    }
 }
 
 impl Engine {
@@ -142,13 +97,15 @@ impl Engine {
         self.consider_class(now, &flow, headers.src_mac, fast_path);
         self.log_begun(now, id, &flow, &outcome.passages);
         self.log_tcp_flags(id, Direction::Forward, carried.tcp_flags());
-        self.carry(now, &flow, Direction::Forward, carried, fast_path)
+        self.carry(now, (id, 0), &flow, Direction::Forward, carried, fast_path)
     }
 
-    /// Sends a packet of a flow on, or lets it wait for its next hop.
-    pub(super) fn carry(
+    /// Sends a packet of a flow on, or lets it wait for its next hop. `nth` is the flow's number, and
+    /// how many packets went that way before.
+    fn carry(
         &mut self,
         now: Time,
+        nth: (FlowId, u64),
         flow: &Flow,
         direction: Direction,
         mut carried: Carried<'_>,
@@ -158,6 +115,12 @@ impl Engine {
         let Some((port, mtu)) = self.out_port(flow, direction) else {
             return Verdict::Dropped(Drop::PortGone);
         };
+        if action.translates(&flow.key(direction).tuple) {
+            let identification = identification(nth.0, nth.1);
+            let across =
+                AcrossFamilies { key: flow.key(direction), action, identification, port, mtu };
+            return self.carry_across(now, &across, carried, fast_path);
+        }
         if carried.on_the_wire() > usize::from(mtu) {
             self.report_too_big(now, flow.key(direction).port, &carried.frame, mtu, fast_path);
             return Verdict::Dropped(Drop::TooBig);
@@ -209,11 +172,12 @@ impl Engine {
             return Verdict::Dropped(Drop::NoFlow);
         };
         let (seen, flags) = (carried.usage(now), carried.tcp_flags());
-        let verdict = self.carry(now, &flow, direction, carried, fast_path);
+        let before = fast_path.usage(flow.key(direction)).unwrap_or_default();
+        let nth = (id, before.packets);
+        let verdict = self.carry(now, nth, &flow, direction, carried, fast_path);
         if let Verdict::Dropped(_) = verdict {
             return verdict;
         }
-        let before = fast_path.usage(flow.key(direction)).unwrap_or_default();
         let usage = Usage {
             last_seen: seen.last_seen,
             packets: before.packets + seen.packets,
@@ -407,12 +371,13 @@ impl Engine {
         };
         let first = First::of(carried.ip, key);
         let mut walked = self.walk(now, role, first, None, None);
-        if walked.is_err_and(|stopped| stopped.why.reason() == Drop::PortAllocation)
-            && self.close_classes_toward(now, &key.tuple, fast_path)
+        if let Err(stopped) = walked
+            && stopped.why.reason() == Drop::PortAllocation
+            && self.close_classes_toward(now, key.tuple.protocol, stopped.dst, fast_path)
         {
             walked = self.walk(now, role, first, None, None);
         }
-        let Stopped { why, rejected } = match walked {
+        let Stopped { why, rejected, .. } = match walked {
             Ok(outcome) => {
                 return self.establish(now, key, headers, &outcome, carried, fast_path);
             }

@@ -1,7 +1,12 @@
 //! ICMP errors about translated flows: the packet an error quotes left the gateway rewritten, so
-//! its quotation is turned back into what the sender knows before the sender is told.
+//! its quotation is turned back into what the sender knows before the sender is told. Where the
+//! sender has the other address family, so do the error and what it quotes ([`translated`]).
+
+mod kind;
+mod translated;
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 
 use super::Engine;
 use super::flows::action_of;
@@ -13,6 +18,7 @@ use crate::packet::{Quoted, checksum};
 use crate::time::Time;
 use crate::tuple::{FlowKey, Protocol, Tuple};
 use crate::verdict::{Drop, Verdict};
+use kind::Mtus;
 
 impl Engine {
     /// An ICMP error came in by `port`. RFC 5508 REQ-4: "If a NAT device receives an ICMP Error
@@ -44,13 +50,22 @@ impl Engine {
         }
         let action = action_of(&flow, direction);
         let back = action.rewrite;
+        let out = flow.key(direction.opposite()).port;
+        let Some((mac, mtu)) = self.port_link(out) else {
+            return Verdict::Dropped(Drop::PortGone);
+        };
+        if action.translates(&answers.tuple) {
+            let mtus = Mtus { came: self.port_link(port).map_or(mtu, |(_, mtu)| mtu), leaves: mtu };
+            let Some(mut frame) = translated::error(&frame, ip, &quoted, back, mtus) else {
+                return Verdict::Dropped(Drop::NotServed);
+            };
+            frame[6..12].copy_from_slice(mac.as_bytes());
+            let frame = Waiting { frame, segment_size: 0 };
+            return self.send_or_wait(now, out, action.adjacency, frame, fast_path);
+        }
         // RFC 5508 REQ-4 and REQ-5: an error from the far end of the flow comes from what the
         // sender knows that end by; one from a router on the way keeps the router's address.
         let from = if ip.src == tuple.dst.ip() { back.src.ip() } else { ip.src };
-        let out = flow.key(direction.opposite()).port;
-        let Some((mac, _)) = self.port_link(out) else {
-            return Verdict::Dropped(Drop::PortGone);
-        };
         let told = Telling { from, to: back.dst.ip(), about: back.reversed() };
         if told.rewrite(&mut frame, ip, &quoted).is_none() {
             return Verdict::Dropped(Drop::Malformed);
@@ -74,7 +89,9 @@ impl Telling {
     /// anew; those of the quoted packet are only adjusted.
     fn rewrite(&self, frame: &mut [u8], ip: &IpHeaders, quoted: &Quoted) -> Option<()> {
         let delta = rewrite_ip(frame, quoted.l3_offset, self.about.src.ip(), self.about.dst.ip())?;
-        self.rewrite_quoted_transport(frame, quoted, delta)?;
+        // ICMP's checksum, unlike ICMPv6's, covers no pseudo-header.
+        let delta = if self.about.protocol == Protocol::Icmp { 0 } else { delta };
+        rewrite_quoted_transport(frame, quoted.l4_offset..quoted.end, self.about, delta)?;
         rewrite_ip(frame, ip.l3_offset, self.from, self.to)?;
         lower_ttl(frame, ip.l3_offset, ip.is_ipv4())?;
         let protocol = if ip.is_ipv4() { Protocol::Icmp } else { Protocol::Icmpv6 };
@@ -85,45 +102,46 @@ impl Telling {
         frame[at..at + 2].copy_from_slice(&check.to_be_bytes());
         Some(())
     }
+}
 
-    /// RFC 5508 REQ-4 (a): "Revert the IP and transport headers of the embedded IP packet to their
-    /// original form". Where the quotation is cut before the checksum, there is none to adjust.
-    fn rewrite_quoted_transport(
-        &self,
-        frame: &mut [u8],
-        quoted: &Quoted,
-        addresses: u32,
-    ) -> Option<()> {
-        let at = quoted.l4_offset;
-        let protocol = self.about.protocol;
-        let port = |address: SocketAddr| address.port().to_be_bytes();
-        let (range, new, check_at) = match protocol {
-            Protocol::Tcp | Protocol::Udp => {
-                let ports = [port(self.about.src), port(self.about.dst)].concat();
-                (at..at + 4, ports, at + if protocol == Protocol::Tcp { 16 } else { 6 })
-            }
-            Protocol::Icmp | Protocol::Icmpv6 => {
-                let id = self.about.src.port() | self.about.dst.port();
-                (at + 4..at + 6, id.to_be_bytes().to_vec(), at + 2)
-            }
-        };
-        let field = frame.get_mut(range)?;
-        let ports = checksum::diff(field, &new);
-        field.copy_from_slice(&new);
-        if check_at + 2 > quoted.end {
-            return Some(());
+/// RFC 5508 REQ-4 (a): "Revert the IP and transport headers of the embedded IP packet to their
+/// original form". The transport header and what is quoted of its payload stand at `range`; `delta`
+/// is what the checksum changes by besides ports. Where the quotation is cut before the checksum,
+/// there is none to adjust.
+fn rewrite_quoted_transport(
+    frame: &mut [u8],
+    range: Range<usize>,
+    about: Tuple,
+    delta: u32,
+) -> Option<()> {
+    let at = range.start;
+    let protocol = about.protocol;
+    let port = |address: SocketAddr| address.port().to_be_bytes();
+    let (field, new, check_at) = match protocol {
+        Protocol::Tcp | Protocol::Udp => {
+            let ports = [port(about.src), port(about.dst)].concat();
+            (at..at + 4, ports, at + if protocol == Protocol::Tcp { 16 } else { 6 })
         }
-        let check = frame.get_mut(check_at..check_at + 2)?;
-        let old = u16::from_be_bytes([check[0], check[1]]);
-        if protocol == Protocol::Udp && old == 0 {
-            return Some(());
+        Protocol::Icmp | Protocol::Icmpv6 => {
+            let id = about.src.port() | about.dst.port();
+            (at + 4..at + 6, id.to_be_bytes().to_vec(), at + 2)
         }
-        let pseudo = if protocol == Protocol::Icmp { 0 } else { addresses };
-        let new = checksum::update(old, checksum::add(pseudo, ports));
-        let new = if protocol == Protocol::Udp { checksum::for_udp(new) } else { new };
-        check.copy_from_slice(&new.to_be_bytes());
-        Some(())
+    };
+    let field = frame.get_mut(field)?;
+    let ports = checksum::diff(field, &new);
+    field.copy_from_slice(&new);
+    if check_at + 2 > range.end {
+        return Some(());
     }
+    let check = frame.get_mut(check_at..check_at + 2)?;
+    let old = u16::from_be_bytes([check[0], check[1]]);
+    if protocol == Protocol::Udp && old == 0 {
+        return Some(());
+    }
+    let new = checksum::update(old, checksum::add(delta, ports));
+    let new = if protocol == Protocol::Udp { checksum::for_udp(new) } else { new };
+    check.copy_from_slice(&new.to_be_bytes());
+    Some(())
 }
 
 /// Sets the addresses of the IP header at `at`; their one's complement difference.

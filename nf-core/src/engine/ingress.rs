@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::Engine;
-use super::flows::Carried;
+use super::carried::Carried;
 use super::ports::Role;
 use super::public::is_inside;
 use crate::fast_path::soft::FrameMeta;

@@ -25,6 +25,7 @@
 //! | `limiter` | how often senders are told of errors |
 //! | `icmp_error` | errors about translated flows |
 
+mod carried;
 mod classes;
 mod control;
 mod counters;
@@ -42,6 +43,7 @@ mod public;
 mod recover;
 mod resume;
 mod sweep;
+mod translation;
 mod walk;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A first packet's way: from the port it came in by, through route tables and functions, to the
 //! port it leaves by.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::Engine;
 use super::passage::{Passage, Passages};
@@ -71,6 +71,8 @@ pub(super) struct Outcome {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stopped {
     pub why: Refusal,
+    /// Where it was on its way to, there.
+    pub dst: SocketAddr,
     /// Where, if it was at an interface whose groups do not allow the packet.
     pub rejected: Option<Passage>,
 }
@@ -140,7 +142,7 @@ impl Engine {
                 if held.is_none() {
                     self.release(now, claims, FlowEnd::Refused);
                 }
-                Err(Stopped { why, rejected })
+                Err(Stopped { why, dst: tuple.dst, rejected })
             }
         }
     }
@@ -324,7 +326,7 @@ impl Engine {
         };
         let mut course = Course::default();
         let way = self.walk_alone(&mut walk, eni, &mut course);
-        way.map_err(|why| Stopped { why, rejected: course.rejected })
+        way.map_err(|why| Stopped { why, dst: walk.tuple.dst, rejected: course.rejected })
     }
 
     /// The same walk for a packet that no flow translates: another function, or another address, is

@@ -8,6 +8,7 @@ mod make;
 mod parse;
 #[cfg(test)]
 mod tests;
+mod translate;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
@@ -15,7 +16,7 @@ use std::net::IpAddr;
 use super::{
     Class, Entry, Event, FastPath, Lot, PortPolicy, StockId, TcpEvent, Template, Transmit, Usage,
 };
-use crate::action::{ChecksumField, Offsets};
+use crate::action::{ChecksumField, Crossing, Offsets, ResizableFrame, identification};
 use crate::adjacency::Adjacency;
 use crate::id::{AdjacencyId, Generation, PortId};
 use crate::packet::TcpFlags;
@@ -146,10 +147,15 @@ impl SoftFastPath {
     }
 
     /// Decides on one frame and, if it is to be forwarded, rewrites it.
-    pub fn process(&mut self, port: PortId, frame: &mut [u8], meta: FrameMeta) -> Decision {
+    pub fn process(
+        &mut self,
+        port: PortId,
+        frame: &mut impl ResizableFrame,
+        meta: FrameMeta,
+    ) -> Decision {
         let shared = self.ports.get(&port).is_some_and(|policy| policy.share_with_host);
         // 1. Parse.
-        let parsed = match parse::parse(frame) {
+        let parsed = match parse::parse(frame.as_ref()) {
             Step::Flow(parsed) => parsed,
             Step::Neighbour if shared => return Decision::Tap(Punt::Control),
             Step::Neighbour => return Decision::Punt(Punt::Control),
@@ -163,7 +169,7 @@ impl SoftFastPath {
         // 2. Look the flow up, or make it.
         let key = FlowKey { port, tuple: parsed.tuple };
         if !self.entries.contains_key(&key) {
-            self.make_flow(&key, &parsed, frame);
+            self.make_flow(&key, &parsed, frame.as_ref());
         }
         let Some(entry) = self.entries.get_mut(&key) else {
             if shared && !self.own_addresses.contains(&parsed.tuple.dst.ip()) {
@@ -175,7 +181,7 @@ impl SoftFastPath {
         if is_before(entry.generation, self.fence) {
             return Decision::Punt(Punt::Stale);
         }
-        if entry.src_mac.is_some_and(|mac| frame.get(6..12) != Some(mac.as_bytes())) {
+        if entry.src_mac.is_some_and(|mac| frame.as_ref().get(6..12) != Some(mac.as_bytes())) {
             return Decision::Punt(Punt::SourceMac);
         }
         if reopens(parsed.tcp_flags, entry.usage.tcp_flags) {
@@ -188,8 +194,14 @@ impl SoftFastPath {
         if parsed.ttl <= 1 {
             return Decision::Punt(Punt::TimeToLive);
         }
-        if packet_on_the_wire(&parsed, meta) > usize::from(adjacency.mtu) {
+        let action = entry.action;
+        let on_the_wire = packet_on_the_wire(&parsed, meta);
+        if action.length_after(&parsed.tuple, on_the_wire) > usize::from(adjacency.mtu) {
             return Decision::Punt(Punt::TooBig);
+        }
+        let translates = action.translates(&parsed.tuple);
+        if translates && !translate::takes_but_a_header(&parsed, frame.as_ref()) {
+            return Decision::Punt(Punt::Translation);
         }
         // 4. Tell user space what it must know of TCP.
         let flags = parsed.tcp_flags & STATE_FLAGS;
@@ -200,11 +212,18 @@ impl SoftFastPath {
             self.events.push(Event::Tcp(event));
         }
         // 5. Count, rewrite, send.
+        let identification = identification(entry.flow, entry.usage.packets);
         entry.usage.last_seen = self.now;
         entry.usage.packets += segments(&parsed, meta);
         entry.usage.bytes += parsed.ip_len as u64;
         let offsets = Offsets { transport: parsed.transport };
-        entry.action.apply(&adjacency, frame, offsets, meta.checksum);
+        if translates {
+            let field = meta.checksum;
+            let crossing = Crossing { offsets, field, on_the_wire, identification };
+            action.translate(&adjacency, frame, &crossing);
+        } else {
+            action.apply(&adjacency, frame.as_mut(), offsets, meta.checksum);
+        }
         Decision::Forward(adjacency.port)
     }
 }

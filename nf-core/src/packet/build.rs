@@ -22,6 +22,7 @@ use crate::tuple::Protocol;
 pub use answer::{echo_reply, tcp_reset};
 pub use frame::{Echo, Frame, TcpSegment, UdpDatagram};
 pub use icmp_error::icmp_error;
+pub(crate) use icmp_error::translated_icmp_error;
 pub use neighbour::{arp_reply, arp_request, neighbour_advertisement, neighbour_solicitation};
 pub use segment::segment;
 
@@ -124,57 +125,32 @@ impl Envelope {
         frame.extend(ethernet::header(self.dst_mac, self.src_mac, ether_type));
         match self.addresses {
             Addresses::V4(src, dst) => {
-                let total_len = ipv4::MIN_HEADER_LEN + segment.len();
-                frame.extend(self.ipv4_header(src, dst, protocol.number(), total_len as u16));
+                let header = ipv4::Header {
+                    traffic_class: self.traffic_class,
+                    total_len: (ipv4::MIN_HEADER_LEN + segment.len()) as u16,
+                    identification: self.identification,
+                    dont_fragment: self.dont_fragment,
+                    ttl: self.ttl,
+                    protocol: protocol.number(),
+                    src,
+                    dst,
+                };
+                frame.extend(header.bytes());
             }
             Addresses::V6(src, dst) => {
-                let payload_len = segment.len() as u16;
-                frame.extend(self.ipv6_header(src, dst, protocol.number(), payload_len));
+                let header = ipv6::Header {
+                    traffic_class: self.traffic_class,
+                    payload_len: segment.len() as u16,
+                    protocol: protocol.number(),
+                    hop_limit: self.ttl,
+                    src,
+                    dst,
+                };
+                frame.extend(header.bytes());
             }
         }
         frame.extend(segment);
         frame
-    }
-
-    fn ipv4_header(
-        &self,
-        src: Ipv4Addr,
-        dst: Ipv4Addr,
-        protocol: u8,
-        total_len: u16,
-    ) -> [u8; ipv4::MIN_HEADER_LEN] {
-        let mut header = [0; ipv4::MIN_HEADER_LEN];
-        header[ipv4::field::VERSION_IHL] = 0x45;
-        header[ipv4::field::TRAFFIC_CLASS] = self.traffic_class;
-        set_u16(&mut header, ipv4::field::TOTAL_LENGTH, total_len);
-        set_u16(&mut header, ipv4::field::IDENTIFICATION, self.identification);
-        let flags = if self.dont_fragment { ipv4::DONT_FRAGMENT } else { 0 };
-        set_u16(&mut header, ipv4::field::FLAGS_OFFSET, flags);
-        header[ipv4::field::TTL] = self.ttl;
-        header[ipv4::field::PROTOCOL] = protocol;
-        header[ipv4::field::SRC].copy_from_slice(&src.octets());
-        header[ipv4::field::DST].copy_from_slice(&dst.octets());
-        let check = !checksum::fold(checksum::sum(&header));
-        set_u16(&mut header, ipv4::field::CHECKSUM, check);
-        header
-    }
-
-    fn ipv6_header(
-        &self,
-        src: Ipv6Addr,
-        dst: Ipv6Addr,
-        protocol: u8,
-        payload_len: u16,
-    ) -> [u8; ipv6::HEADER_LEN] {
-        let mut header = [0; ipv6::HEADER_LEN];
-        let version_and_class = 6 << 28 | u32::from(self.traffic_class) << 20;
-        header[ipv6::field::VERSION_CLASS_LABEL].copy_from_slice(&version_and_class.to_be_bytes());
-        set_u16(&mut header, ipv6::field::PAYLOAD_LENGTH, payload_len);
-        header[ipv6::field::NEXT_HEADER] = protocol;
-        header[ipv6::field::HOP_LIMIT] = self.ttl;
-        header[ipv6::field::SRC].copy_from_slice(&src.octets());
-        header[ipv6::field::DST].copy_from_slice(&dst.octets());
-        header
     }
 }
 

@@ -175,6 +175,18 @@ pub fn complete(ip: &IpHeaders, frame: &mut [u8]) -> bool {
     true
 }
 
+/// Computes the UDP checksum of a frame in which [`verify`] found [`L4Checksum::Absent`]; any other is
+/// left as it is.
+pub fn supply(ip: &IpHeaders, frame: &mut [u8]) {
+    let Some((Protocol::Udp, segment)) = covered(ip, frame) else { return };
+    let field = field_of(Protocol::Udp);
+    if segment.len() < field.end || u16_at(segment, field.clone()) != 0 {
+        return;
+    }
+    let check = transport(ip.src, ip.dst, Protocol::Udp, segment);
+    set_u16(&mut frame[ip.l4_offset..], field, check);
+}
+
 /// Whether the header checksum of `frame`, whose summary is `ip`, is right; IPv6 has none to be
 /// wrong.
 #[must_use]
@@ -244,6 +256,24 @@ mod tests {
     const SERVER: ([u8; 4], u16) = ([192, 0, 2, 1], 443);
     const CLIENT6: (Ipv6Addr, u16) = (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 40_000);
     const SERVER6: (Ipv6Addr, u16) = (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2), 443);
+
+    #[test]
+    fn a_udp_checksum_that_is_absent_is_supplied_and_no_other_is_touched() {
+        let right = Frame::udp(CLIENT, SERVER).payload(*b"odd").build();
+        for (check, expected) in [([0, 0], &right[40..42]), ([0, 1], &[0, 1])] {
+            let mut frame = right.clone();
+            frame[40..42].copy_from_slice(&check);
+            let headers = Headers::parse(&frame).unwrap();
+            supply(headers.ip().unwrap(), &mut frame);
+            assert_eq!(frame[40..42], *expected);
+        }
+        let mut tcp = Frame::tcp(CLIENT, SERVER).build();
+        tcp[50..52].fill(0);
+        let before = tcp.clone();
+        let headers = Headers::parse(&tcp).unwrap();
+        supply(headers.ip().unwrap(), &mut tcp);
+        assert_eq!(tcp, before);
+    }
 
     #[test]
     fn the_example_of_rfc_1071_sums_up() {

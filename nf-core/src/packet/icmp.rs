@@ -2,6 +2,7 @@
 
 use super::field::{array, set_u16, u16_at, u32_at};
 use super::headers::Transport;
+use super::icmpv6;
 use super::malformed::{Layer, Malformed, require};
 
 pub(super) mod field {
@@ -59,6 +60,26 @@ pub enum IcmpErrorKind {
         /// Offset of the field in the quoted packet, in bytes. ICMP has 8 bits for it.
         pointer: u32,
     },
+}
+
+impl IcmpErrorKind {
+    /// Whether RFC 4884, section 4, gives messages of this kind a length field, so that more than the
+    /// quoted packet can follow.
+    pub(crate) const fn may_have_extensions(self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::TimeExceeded { .. })
+    }
+}
+
+/// The type that an echo of this one is called by in the other family: RFC 7915, sections 4.2 and
+/// 5.2. Anything else is no echo, and stays.
+pub(crate) const fn echo_type_of_other_family(icmp_type: u8) -> u8 {
+    match icmp_type {
+        ECHO_REQUEST => icmpv6::ECHO_REQUEST,
+        ECHO_REPLY => icmpv6::ECHO_REPLY,
+        icmpv6::ECHO_REQUEST => ECHO_REQUEST,
+        icmpv6::ECHO_REPLY => ECHO_REPLY,
+        other => other,
+    }
 }
 
 /// A view of an ICMP or ICMPv6 message.

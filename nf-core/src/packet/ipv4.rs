@@ -25,9 +25,44 @@ pub(super) mod field {
 /// Length of the header without options, in bytes.
 pub const MIN_HEADER_LEN: usize = field::DST.end;
 
-pub(super) const DONT_FRAGMENT: u16 = 0x4000;
+const DONT_FRAGMENT: u16 = 0x4000;
 const MORE_FRAGMENTS: u16 = 0x2000;
 const OFFSET: u16 = 0x1fff;
+
+/// The fields of a header without options, for who makes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    /// DSCP and ECN.
+    pub(crate) traffic_class: u8,
+    /// Of the packet, in bytes.
+    pub(crate) total_len: u16,
+    pub(crate) identification: u16,
+    pub(crate) dont_fragment: bool,
+    pub(crate) ttl: u8,
+    pub(crate) protocol: u8,
+    pub(crate) src: Ipv4Addr,
+    pub(crate) dst: Ipv4Addr,
+}
+
+impl Header {
+    /// The header with its checksum.
+    pub(crate) fn bytes(&self) -> [u8; MIN_HEADER_LEN] {
+        let mut header = [0; MIN_HEADER_LEN];
+        header[field::VERSION_IHL] = 0x45;
+        header[field::TRAFFIC_CLASS] = self.traffic_class;
+        set_u16(&mut header, field::TOTAL_LENGTH, self.total_len);
+        set_u16(&mut header, field::IDENTIFICATION, self.identification);
+        let flags = if self.dont_fragment { DONT_FRAGMENT } else { 0 };
+        set_u16(&mut header, field::FLAGS_OFFSET, flags);
+        header[field::TTL] = self.ttl;
+        header[field::PROTOCOL] = self.protocol;
+        header[field::SRC].copy_from_slice(&self.src.octets());
+        header[field::DST].copy_from_slice(&self.dst.octets());
+        let check = !checksum::fold(checksum::sum(&header));
+        set_u16(&mut header, field::CHECKSUM, check);
+        header
+    }
+}
 
 /// A view of an IPv4 packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

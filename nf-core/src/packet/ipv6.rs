@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::field::{array, u16_at, u32_at};
+use super::field::{array, set_u16, u16_at, u32_at};
 use super::headers::Fragment;
 use super::malformed::{Layer, Malformed, require};
 
@@ -54,6 +54,34 @@ pub struct UpperLayer {
     pub fragment: Fragment,
     /// Whether there was any extension header, walked over or not.
     pub has_extensions: bool,
+}
+
+/// The fields of a header, for who makes one. The flow label is zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    /// DSCP and ECN.
+    pub(crate) traffic_class: u8,
+    /// Of what follows the header, in bytes.
+    pub(crate) payload_len: u16,
+    pub(crate) protocol: u8,
+    pub(crate) hop_limit: u8,
+    pub(crate) src: Ipv6Addr,
+    pub(crate) dst: Ipv6Addr,
+}
+
+impl Header {
+    /// The header as it stands in a packet.
+    pub(crate) fn bytes(&self) -> [u8; HEADER_LEN] {
+        let mut header = [0; HEADER_LEN];
+        let version_and_class = 6 << 28 | u32::from(self.traffic_class) << 20;
+        header[field::VERSION_CLASS_LABEL].copy_from_slice(&version_and_class.to_be_bytes());
+        set_u16(&mut header, field::PAYLOAD_LENGTH, self.payload_len);
+        header[field::NEXT_HEADER] = self.protocol;
+        header[field::HOP_LIMIT] = self.hop_limit;
+        header[field::SRC].copy_from_slice(&self.src.octets());
+        header[field::DST].copy_from_slice(&self.dst.octets());
+        header
+    }
 }
 
 /// A view of an IPv6 packet.

@@ -10,6 +10,7 @@ use super::holdings::{ClientHolding, DestinationHolding, Holdings, Refused, Refu
 use super::mapping::{Inside, MappingNumber, Mappings, lease_key};
 use crate::flow::Timeouts;
 use crate::lease::{AddressPool, LeaseKey, PoolId, Pooling, PortLease, PortLeases};
+use crate::nat64::Nat64Prefix;
 use crate::pipeline::{FlowEnd, Origin, Walk};
 use crate::time::Time;
 use crate::tuple::Protocol;
@@ -35,6 +36,8 @@ pub struct RealmConfig<'a, K> {
     pub externals: Vec<External>,
     /// Which of them flows leave from.
     pub pooling: Pooling,
+    /// What stands in front of an IPv4 sender's address where an IPv6 client is sent to.
+    pub nat64_prefix: Option<Nat64Prefix>,
     /// Its ports and idle times.
     pub translation: &'a Translation,
 }
@@ -92,6 +95,7 @@ pub(super) struct Realm {
     clients: Clients,
     crowds: Crowds,
     refused: Refused,
+    nat64_prefix: Option<Nat64Prefix>,
     translation: Translation,
     /// The desired state no longer has it.
     retired: bool,
@@ -114,6 +118,7 @@ impl Realm {
             clients: Clients::new(hasher.clone()),
             crowds: Crowds::new(hasher.clone()),
             refused: Refused::new(hasher.clone()),
+            nat64_prefix: config.nat64_prefix,
             translation: config.translation.clone(),
             retired: false,
             usage: RealmUsage::default(),
@@ -135,6 +140,7 @@ impl Realm {
             self.found_under.extend(external.public_ip.map(|public_ip| (public_ip, external.ip)));
         }
         self.externals.clone_from(&config.externals);
+        self.nat64_prefix = config.nat64_prefix;
         self.translation = config.translation.clone();
         self.retired = false;
         self.leases.set_range(config.translation.port_range);
@@ -310,9 +316,22 @@ impl Realm {
                 return None;
             }
             tuple.dst = mapping.inside.client;
+            tuple.src = self.as_its_family(tuple.src, tuple.dst)?;
         }
         walk.tuple = tuple;
         Some(())
+    }
+
+    /// A sender as whoever it sends to knows it: RFC 6146 section 3.5.1.1 has an IPv4 address stand in
+    /// an IPv6 one for a client that has no other. `None` if they have no family in common.
+    fn as_its_family(&self, sender: SocketAddr, receiver: SocketAddr) -> Option<SocketAddr> {
+        match (sender.ip(), receiver.ip()) {
+            (IpAddr::V4(ip), IpAddr::V6(_)) => {
+                Some(SocketAddr::new(self.nat64_prefix?.embed(ip).into(), sender.port()))
+            }
+            (IpAddr::V6(_), IpAddr::V4(_)) => None,
+            _ => Some(sender),
+        }
     }
 
     /// What a lease's flow leaves with, if that still is an address of this realm and the lease is
@@ -347,7 +366,11 @@ impl Realm {
     /// seen on a wire: any port will do.
     fn outcome_was(&self, walk: &Walk<'_>) -> Option<SocketAddr> {
         let was = walk.prior?.outcome.src;
-        let external_ip = self.found_under.get(&was.ip())?;
+        let embedded = match (was.ip(), self.nat64_prefix) {
+            (IpAddr::V6(ip), Some(prefix)) => prefix.extract(ip).map(IpAddr::V4),
+            _ => None,
+        };
+        let external_ip = self.found_under.get(&embedded.unwrap_or(was.ip()))?;
         Some(SocketAddr::new(*external_ip, was.port()))
     }
 

@@ -63,6 +63,7 @@ impl Fixture {
                     .map(|ip| External { ip: ip.parse().unwrap(), public_ip: None })
                     .collect(),
                 pooling: PAIRED,
+                nat64_prefix: None,
                 translation,
             }),
         );
@@ -279,7 +280,13 @@ fn the_port_of_a_flow_is_found_under_the_public_address_too() {
     let external =
         External { ip: private.parse().unwrap(), public_ip: Some(public.parse().unwrap()) };
     let externals = vec![external];
-    let config = RealmConfig { key: 'a', externals, pooling: PAIRED, translation: &translation };
+    let config = RealmConfig {
+        key: 'a',
+        externals,
+        pooling: PAIRED,
+        nat64_prefix: None,
+        translation: &translation,
+    };
     f.translator.configure([config].into_iter());
     let (_, src) = f.translate('a', SERVER, None, Some("198.51.100.7:5003")).unwrap();
     assert_eq!(src.to_string(), "10.0.0.7:5003");

@@ -67,6 +67,8 @@ struct Coverage {
     decisions: Vec<(Decision, u64)>,
     made: u64,
     unused: u64,
+    /// Packets that left as IPv4 and came as IPv6, and the other way round.
+    translated: [u64; 2],
 }
 
 impl Coverage {
@@ -141,6 +143,8 @@ impl Comparison<'_> {
         for event in &events {
             self.coverage.add_event(event);
         }
+        self.coverage.translated[0] += u64::from(expected.len() < case.frame.len());
+        self.coverage.translated[1] += u64::from(expected.len() > case.frame.len());
         if self.bend == Some(Bend::OutputByte) && matches!(decision, Decision::Forward(_)) {
             expected[40] ^= 1;
         }
@@ -443,7 +447,8 @@ fn million(label: &str, hook: Hook) {
         decisions.extend(Punt::ALL.iter().map(|&reason| Decision::Punt(reason)));
         decisions.extend(dropped.map(Decision::Drop));
         decisions.extend(comparison.ports.map(Decision::Forward));
-        let Coverage { made, unused, .. } = comparison.coverage;
+        let Coverage { made, unused, translated, .. } = comparison.coverage;
+        assert!(translated.iter().all(|seen| *seen > 10_000), "{translated:?} translated");
         assert!(made > 1000 && unused > 1000, "{made} flows made, {unused} not");
         for decision in decisions {
             let seen = comparison.coverage.of(decision);

@@ -73,6 +73,7 @@ pub(super) struct Case {
 /// Where all frames come from.
 const SOURCE: MacAddr = MacAddr::new([2, 0, 0, 0, 0, 9]);
 const PORTS: [u16; 8] = [0, 1, 53, 443, 1024, 40_000, 0x8000, 0xffff];
+const UNSTOCKED_PORTS: [u16; 5] = [1, 53, 443, 1024, 0x8000];
 const MTUS: [u16; 6] = [68, 100, 576, 1280, 1500, 9000];
 const TTLS: [u8; 8] = [0, 1, 2, 3, 64, 64, 128, 255];
 
@@ -98,6 +99,14 @@ fn protocol(rng: &mut Rng, v4: bool) -> Protocol {
         4..7 => Protocol::Udp,
         _ if v4 => Protocol::Icmp,
         _ => Protocol::Icmpv6,
+    }
+}
+
+fn of_other_family(protocol: Protocol) -> Protocol {
+    match protocol {
+        Protocol::Icmp => Protocol::Icmpv6,
+        Protocol::Icmpv6 => Protocol::Icmp,
+        other => other,
     }
 }
 
@@ -234,15 +243,21 @@ impl World {
     fn flow(&self, rng: &mut Rng, flow: FlowId) -> (FlowKey, Entry) {
         let (v4, is_reply) = (rng.one_in(2), rng.one_in(2));
         let protocol = protocol(rng, v4);
-        let key =
+        let mut key =
             FlowKey { port: *rng.pick(&self.ports), tuple: tuple(rng, protocol, v4, is_reply) };
         let new = tuple(rng, protocol, v4, is_reply);
-        let rewrite = match rng.below(8) {
+        let rewrite = match rng.below(12) {
             0 => key.tuple,
             1 => Tuple { src: new.src, ..key.tuple },
             2 => Tuple { dst: new.dst, ..key.tuple },
+            3..7 => tuple(rng, of_other_family(protocol), !v4, is_reply),
             _ => new,
         };
+        // No port in stock is leased to a translated flow: the two are in different tables, so the
+        // kernel's program would not see that they have one key.
+        if rewrite.is_ipv4() != v4 && !protocol.is_echo() {
+            key.tuple.dst.set_port(*rng.pick(&UNSTOCKED_PORTS));
+        }
         let slot = if rng.one_in(20) { 70_000 } else { rng.below(self.adjacencies.len() + 1) };
         let age = *rng.pick(&[0, 0, 0, 0, 0, 0, 1, 1000, -1, -1000]);
         let entry = Entry {
@@ -280,6 +295,11 @@ impl World {
                     .copied()
                     .flatten()
                     .map_or(1500, |adjacency| adjacency.mtu);
+                let growth = match (entry.action.translates(&key.tuple), key.tuple.is_ipv4()) {
+                    (false, _) => 0,
+                    (true, true) => 20,
+                    (true, false) => -20,
+                };
                 let mut packet = Packet::of(rng, key.tuple);
                 packet.aim_checksum(rng, key, entry);
                 if tc && rng.one_in(4) {
@@ -287,10 +307,12 @@ impl World {
                     let headers = packet.headers_len();
                     // Around the largest segment that fits.
                     let fits = usize::from(mtu).saturating_sub(headers).max(1);
+                    let fits = fits.saturating_add_signed(-growth).max(1);
                     let edges = [fits, fits + 1, fits.saturating_sub(1).max(1), 100, 1];
                     meta.segment_size = (*rng.pick(&edges)).min(0xffff) as u16;
                 } else if rng.one_in(6) {
-                    let room = usize::from(mtu.min(3000)).saturating_sub(packet.headers_len());
+                    let room = usize::from(mtu.min(3000)).saturating_add_signed(-growth);
+                    let room = room.saturating_sub(packet.headers_len());
                     packet.payload = (room + rng.below(3)).saturating_sub(1);
                 }
                 packet.build(rng)
@@ -360,7 +382,20 @@ impl Packet {
             None => return,
         };
         let address = u32::from(u16::from_be_bytes(rewrite.address_delta));
-        let pseudo = if self.tuple.protocol == Protocol::Icmp { 0 } else { address };
+        let length = (self.transport_len() + self.payload) as u16;
+        let pseudo = match (self.tuple.protocol, entry.action.translates(&key.tuple)) {
+            // The length, and another type.
+            (Protocol::Icmp, true) if key.tuple.src.port() != 0 => {
+                address + u32::from(length) + 0x7800
+            }
+            (Protocol::Icmp, true) => address + u32::from(length) + 0x8100,
+            (Protocol::Icmpv6, true) if key.tuple.src.port() != 0 => {
+                address + u32::from(!length) + 0x87ff
+            }
+            (Protocol::Icmpv6, true) => address + u32::from(!length) + 0x7eff,
+            (Protocol::Icmp, false) => 0,
+            _ => address,
+        };
         let delta = pseudo + u32::from(u16::from_be_bytes(rewrite.port_delta));
         let folded = (delta & 0xffff) + (delta >> 16);
         self.checksum = Some((folded as u16).wrapping_add(*rng.pick(&[0, 1, 0xffff])));

@@ -437,7 +437,7 @@ fn a_place_without_an_interface_is_silent_until_one_is_attached() {
     assert_eq!(w.send("p1", frame), out("b", there));
     let answer = build::arp_reply(w.mac("p1"), [10, 0, 1, 1].into(), own, [10, 0, 1, 77].into());
     assert_eq!(w.send("p1", asks), out("p1", answer));
-    assert_eq!(w.path.process(port, &mut [0; 60], FrameMeta::default()), {
+    assert_eq!(w.path.process(port, &mut vec![0; 60], FrameMeta::default()), {
         Decision::Drop(crate::verdict::FastDrop::EtherType)
     });
 }

@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
-use super::{Envelope, is_from_one_to_one};
+use super::{Addresses, Envelope, is_from_one_to_one};
 use crate::packet::headers::{Fragment, Headers, IpHeaders};
 use crate::packet::icmp::{self, IcmpErrorKind};
 use crate::packet::icmpv6;
+use crate::packet::mac::MacAddr;
 use crate::packet::{ipv4, ipv6};
 use crate::tuple::Protocol;
 
@@ -39,16 +40,40 @@ pub fn icmp_error(original: &[u8], kind: IcmpErrorKind, from: IpAddr) -> Option<
         return None;
     }
     let mut envelope = Envelope::answering(&headers, ip, from);
-    let (protocol, header, room) = if ip.is_ipv4() {
+    if ip.is_ipv4() {
         envelope.traffic_class = INTERNETWORK_CONTROL;
+    }
+    Some(sealed(&envelope, kind, &original[ip.l3_offset..ip.end()]))
+}
+
+/// The error that takes the place of one of the other family: `ip` is the other's header, `quoted`
+/// the packet that it is about, in the new family. The Ethernet addresses are left to the caller.
+///
+/// It may not be fragmented, as no error of ours: RFC 7915, section 5.1, would have it otherwise, yet
+/// there is no link that 576 bytes are too many for.
+pub(crate) fn translated_icmp_error(
+    ip: &IpHeaders,
+    kind: IcmpErrorKind,
+    (from, to): (IpAddr, IpAddr),
+    quoted: &[u8],
+) -> Vec<u8> {
+    let nobody = MacAddr::default();
+    let mut envelope = Envelope::new(nobody, nobody, Addresses::new(from, to));
+    envelope.ttl = ip.ttl.saturating_sub(1);
+    envelope.traffic_class = ip.traffic_class;
+    sealed(&envelope, kind, quoted)
+}
+
+fn sealed(envelope: &Envelope, kind: IcmpErrorKind, quoted: &[u8]) -> Vec<u8> {
+    let (protocol, header, room) = if envelope.is_ipv4() {
         (Protocol::Icmp, icmp::error_header(kind), IPV4_LIMIT - ipv4::MIN_HEADER_LEN)
     } else {
         (Protocol::Icmpv6, icmpv6::error_header(kind), IPV6_LIMIT - ipv6::HEADER_LEN)
     };
     let mut message = header.to_vec();
-    message.extend(&original[ip.l3_offset..ip.end()]);
+    message.extend(quoted);
     message.truncate(room);
-    Some(envelope.seal(protocol, message))
+    envelope.seal(protocol, message)
 }
 
 fn is_error(ip: &IpHeaders, frame: &[u8]) -> bool {

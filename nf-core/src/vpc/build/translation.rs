@@ -55,6 +55,7 @@ pub(super) fn nat_gateways(
                 vpc: eni.vpc,
                 connectivity_type: gateway.connectivity_type,
                 addresses,
+                nat64_prefixes: gateway.nat64_prefixes.clone(),
                 translation,
             })
         })

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use super::text;
 use super::translation::{ExhaustionReply, FilteringBehavior, MappingBehavior};
 use crate::lease::PortRange;
+use crate::nat64::Nat64Prefix;
 use crate::tuple::Protocol;
 use crate::vpc::id::{
     AllocationId, BridgeId, EniId, LoadBalancerName, NatGatewayId, SecurityGroupId, SubnetId,
@@ -20,6 +21,7 @@ use crate::vpc::id::{
 /// Idle times and ports as a NAT gateway has them when nothing is said.
 mod default {
     use crate::lease::PortRange;
+    use crate::nat64::Nat64Prefix;
 
     /// AWS: fixed at 350 s.
     pub(super) const fn tcp_idle() -> u32 {
@@ -56,6 +58,11 @@ mod default {
 
     pub(super) fn ports() -> PortRange {
         PortRange::default()
+    }
+
+    /// AWS: fixed.
+    pub(super) fn nat64_prefixes() -> Vec<Nat64Prefix> {
+        vec![Nat64Prefix::WELL_KNOWN]
     }
 
     pub(super) const fn health_interval() -> u32 {
@@ -106,6 +113,11 @@ pub struct NatGateway {
     /// is a segment of undeclared hosts it must be given.
     #[serde(default, deserialize_with = "text::optional", skip_serializing_if = "Option::is_none")]
     pub private_ip_address: Option<Ipv4Addr>,
+    /// Prefixes of IPv6 addresses that stand for IPv4 ones (RFC 6052): IPv6 packets to them leave as
+    /// IPv4. Left out: `64:ff9b::/96`, as at AWS. Others are our extension. Routes decide whether
+    /// anything comes here.
+    #[serde(default = "default::nat64_prefixes", deserialize_with = "text::list")]
+    pub nat64_prefixes: Vec<Nat64Prefix>,
     /// What decides the address and port outside: `symmetric` (when left out), as at AWS, or
     /// `endpoint-independent`.
     #[serde(default)]

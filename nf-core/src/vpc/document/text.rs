@@ -9,6 +9,8 @@ use std::str::FromStr;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Deserializer, de};
 
+use crate::nat64::Nat64Prefix;
+
 /// A value that the document holds as text.
 pub(super) trait Text: FromStr {
     /// What it is, with an example.
@@ -33,6 +35,11 @@ impl Text for Ipv4Addr {
 
 impl Text for Ipv6Addr {
     const FORM: &'static str = "an IPv6 address such as fd00:1::10";
+}
+
+impl Text for Nat64Prefix {
+    const FORM: &'static str = "a NAT64 prefix such as 64:ff9b::/96: of 32, 40, 48, 56, 64 or 96 \
+                                bits, with bits 64 to 71 and those behind it zero";
 }
 
 impl Text for IpAddr {

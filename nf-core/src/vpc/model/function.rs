@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{EniIx, SubnetIx, TargetGroupIx, VpcIx};
 use crate::flow::Timeouts;
 use crate::lease::PortRange;
+use crate::nat64::Nat64Prefix;
 use crate::tuple::Protocol;
 use crate::vpc::document::{ConnectivityType, ExhaustionReply, FilteringBehavior, Scheme};
 use crate::vpc::id::{BridgeId, LoadBalancerName, NatGatewayId, TargetGroupName};
@@ -63,6 +64,8 @@ pub struct NatGateway {
     /// What it translates to: a public gateway to every address with an Elastic IP address, a
     /// private one to its private address.
     pub addresses: Vec<NatAddress>,
+    /// What IPv6 addresses that stand for IPv4 ones begin with.
+    pub nat64_prefixes: Vec<Nat64Prefix>,
     /// Idle times and ports.
     pub translation: Translation,
 }

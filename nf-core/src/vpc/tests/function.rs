@@ -129,6 +129,28 @@ fn filtering_is_for_endpoint_independent_mapping_and_address_dependent_unless_to
 }
 
 #[test]
+fn a_nat_gateway_has_the_well_known_nat64_prefix_unless_told_otherwise() {
+    let prefixes = |keys: &str| {
+        let snapshot = built(&nat_gateway(&format!("allocation_ids = [\"eipalloc-1\"]\n{keys}")));
+        let (_, gateway) = snapshot.nat_gateways().next().expect("one NAT gateway");
+        gateway.nat64_prefixes.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(prefixes(""), ["64:ff9b::/96"]);
+    assert_eq!(prefixes("nat64_prefixes = []"), [""; 0]);
+    assert_eq!(prefixes("nat64_prefixes = [\"2001:db8:64::/48\"]"), ["2001:db8:64::/48"]);
+}
+
+#[test]
+fn a_nat64_prefix_that_rfc_6052_does_not_know_is_refused_by_the_parser() {
+    for wrong in ["2001:db8::/95", "64:ff9b::1/96", "2001:db8:0:0:100::/96", "10.0.0.0/8"] {
+        let document = nat_gateway(&format!("nat64_prefixes = [\"{wrong}\"]"));
+        let error = toml::from_str::<crate::vpc::Document>(&document).unwrap_err().to_string();
+        let expected = format!("`{wrong}` is not a NAT64 prefix such as 64:ff9b::/96");
+        assert!(error.contains(&expected), "{error}");
+    }
+}
+
+#[test]
 fn a_range_of_ports_starts_at_1024_and_is_not_empty() {
     for bad in ["[1023, 2000]", "[2000, 1999]", "[0, 0]", "[1024]", "[1024, 65536]"] {
         let text = format!("{BASE}{}", nat_gateway(&format!("port_range = {bad}")));
