@@ -112,12 +112,24 @@ static __always_inline __u32 tick_now(void)
 	return scale ? (scale->base + bpf_jiffies64() * scale->jiffy) >> TICK_SHIFT : 0;
 }
 
+/* Counts what a gateway carries, per CPU. */
+static __always_inline void add_up(__u32 number, __u32 packets, __u32 bytes)
+{
+	struct meter *meter = bpf_map_lookup_elem(&meters, &number);
+
+	if (meter) {
+		meter->packets += packets;
+		meter->bytes += bytes;
+	}
+}
+
 /* Step 4, and the counts of step 5. Atomic, because packets of one flow may meet: the counts are
  * what flow logs and bills are made of. Returns how many packets there were before. */
 static __always_inline __u64 note(const struct frame *frame, const struct packet *packet,
 				  struct flow_state *state)
 {
 	__u32 flags = packet->tcp_flags & TCP_STATE_FLAGS;
+	__u32 packets = segments(frame, packet);
 
 	if (flags) {
 		struct record_head head = {
@@ -131,8 +143,10 @@ static __always_inline __u64 note(const struct frame *frame, const struct packet
 		report_tcp(&head);
 	}
 	state->last_seen = tick_now();
+	if (state->meter)
+		add_up(state->meter, packets, packet->ip_len);
 	__sync_fetch_and_add(&state->bytes, packet->ip_len);
-	return __sync_fetch_and_add(&state->packets, segments(frame, packet));
+	return __sync_fetch_and_add(&state->packets, packets);
 }
 
 #endif

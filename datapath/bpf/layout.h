@@ -55,7 +55,7 @@ struct flow_state {
 	__u64 packets;
 	__u64 bytes;
 	__u32 tcp_flags; /* SYN, FIN and RST that went through, or-ed */
-	__u32 reserved;
+	__u32 meter;     /* 0: none */
 	/* Beside each other and where a word begins, so that a packet's address is compared at one
 	 * go. They fill the value of IPv4 up to a cache line. With it the whole of an entry, to which
 	 * the kernel adds 48 bytes and the key, is two lines that every packet touches and no more. */
@@ -110,6 +110,8 @@ struct template {
 	__u8 src_mac[6];     /* their first packets come with it */
 	__u16 flags;
 	__u8 back_mac[6]; /* src_mac of the reverse entries */
+	__u32 forward_meter;
+	__u32 reverse_meter;
 };
 
 /* In `flags`, beside FLOW_TRACKED: src_mac is that of the forward entries as well. */
@@ -131,6 +133,16 @@ struct stock {
 	__u32 head;
 	__u32 tail;
 	struct lot lots[LOTS];
+};
+
+/* --- Meters -------------------------------------------------------------------------------- */
+
+#define METERS 4096
+
+/* What the packets of many entries add up to. */
+struct meter {
+	__u64 packets;
+	__u64 bytes;
 };
 
 /* --- The small tables ---------------------------------------------------------------------- */
@@ -199,6 +211,8 @@ struct made_record {
 	__u32 stock;
 	__u16 flags;
 	__u8 back_mac[6];
+	__u32 forward_meter;
+	__u32 reverse_meter;
 };
 
 /* --- Setting the clock ---------------------------------------------------------------------- */

@@ -95,6 +95,13 @@ struct {
 	__type(value, __u64);
 } verdicts SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, METERS);
+	__type(key, __u32);
+	__type(value, struct meter);
+} meters SEC(".maps");
+
 /* Punted frames and TCP events, in the order they happened. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

@@ -95,6 +95,7 @@ static __always_inline bool make_entries(const struct flow_key4 *key,
 			.generation = template->generation,
 			.flow = lot->flow,
 			.last_seen = tick_now(),
+			.meter = template->forward_meter,
 			.flags = template->flags & FLOW_TRACKED,
 		},
 	};
@@ -119,6 +120,7 @@ static __always_inline bool make_entries(const struct flow_key4 *key,
 			.generation = template->generation,
 			.flow = lot->flow | FLOW_REVERSE,
 			.last_seen = value.state.last_seen,
+			.meter = template->reverse_meter,
 			.flags = template->flags & FLOW_TRACKED,
 		},
 	};
@@ -155,6 +157,8 @@ static __noinline void describe(struct made_record *record, __u32 ifindex,
 		.generation = template->generation,
 		.stock = template->stock,
 		.flags = template->flags,
+		.forward_meter = template->forward_meter,
+		.reverse_meter = template->reverse_meter,
 	};
 	__builtin_memcpy(record->src_mac, template->src_mac, sizeof(record->src_mac));
 	__builtin_memcpy(record->back_mac, template->back_mac, sizeof(record->back_mac));

@@ -203,14 +203,14 @@ impl Ebpf {
         let injector = Injector::open().map_err(OpenError::Injector)?;
         let restamp = programs.restamp.try_clone().map_err(OpenError::maps("duplicate"))?;
         let links = Links::take_over(dir, programs).map_err(OpenError::maps("relink"))?;
-        let mut tables = Tables::new(maps, restamp, injector);
+        let cpus = aya::util::nr_cpus()
+            .map_err(|(_, error)| OpenError::Maps { action: "count the CPUs of", error })?;
+        let mut tables = Tables::new(maps, restamp, injector, cpus);
         tables.forget_templates().map_err(OpenError::maps("clear"))?;
         for port in links.ports().into_iter().filter(|&port| links.takes_xdp(port)) {
             tables.set_takes_xdp(port, true).map_err(OpenError::maps("update"))?;
         }
         let links = Linker(Arc::new(Mutex::new(links)));
-        let cpus = aya::util::nr_cpus()
-            .map_err(|(_, error)| OpenError::Maps { action: "count the CPUs of", error })?;
         Ok((Self { tables, ring, links, attached: Vec::new(), cpus }, origin))
     }
 
@@ -329,7 +329,10 @@ impl Ebpf {
     /// If the kernel's counters cannot be read.
     pub fn statistics(&self) -> io::Result<Statistics> {
         let verdicts = self.tables.maps().verdicts.as_fd();
-        let read = |slot| sys::per_cpu_sum(verdicts, slot, self.cpus);
+        let read = |slot| {
+            let by_cpu = sys::per_cpu::<u64>(verdicts, slot, self.cpus)?;
+            io::Result::Ok(by_cpu.iter().sum())
+        };
         let mut statistics = Statistics {
             forwarded: read(slot::FORWARD)?,
             passed: read(slot::PASS)?,

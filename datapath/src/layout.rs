@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use aya::Pod;
 use nf_core::action::Action;
 use nf_core::adjacency::Adjacency;
-use nf_core::fast_path::{Direction, Entry, Usage};
+use nf_core::fast_path::{Direction, Entry, MeterId, Metered, Usage};
 use nf_core::flow::Tracking;
 use nf_core::id::{AdjacencyId, FlowId, Generation, PortId};
 use nf_core::packet::{MacAddr, checksum};
@@ -74,7 +74,7 @@ pub(crate) struct FlowState {
     pub packets: u64,
     pub bytes: u64,
     pub tcp_flags: u32,
-    pub reserved: u32,
+    pub meter: u32,
     pub flags: u16,
     pub src_mac: [u8; 6],
 }
@@ -97,6 +97,20 @@ pub(crate) struct FlowValue6 {
     pub daddr: [u8; 16],
     pub rewrite: Rewrite,
     pub state: FlowState,
+}
+
+/// Value of `meters`, one for each CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct MeterValue {
+    pub packets: u64,
+    pub bytes: u64,
+}
+
+impl From<MeterValue> for Metered {
+    fn from(MeterValue { packets, bytes }: MeterValue) -> Self {
+        Self { packets, bytes }
+    }
 }
 
 /// Value of `adjacencies`. Interface 0 is an empty slot.
@@ -195,6 +209,8 @@ unsafe impl Pod for FlowKey6 {}
 unsafe impl Pod for FlowValue4 {}
 // SAFETY: as above.
 unsafe impl Pod for FlowValue6 {}
+// SAFETY: as above.
+unsafe impl Pod for MeterValue {}
 // SAFETY: as above.
 unsafe impl Pod for AdjacencySlot {}
 // SAFETY: as above.
@@ -324,7 +340,7 @@ impl FlowState {
             packets: entry.usage.packets,
             bytes: entry.usage.bytes,
             tcp_flags: entry.usage.tcp_flags.into(),
-            reserved: 0,
+            meter: entry.meter.0,
             flags: entry.tracking.bits().into(),
             src_mac: mac_or_zero(entry.src_mac),
         }
@@ -349,6 +365,7 @@ impl FlowState {
             direction,
             src_mac: mac_unless_zero(self.src_mac),
             tracking: Tracking::from_bits(self.flags as u8),
+            meter: MeterId(self.meter),
             usage: self.usage(),
         }
     }

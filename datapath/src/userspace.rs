@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nf_core::adjacency::Adjacency;
 use nf_core::fast_path::soft::{Decision, FrameMeta, SoftFastPath};
 use nf_core::fast_path::{
-    Class, Entry, FastPath, Lot, PortPolicy, StockId, Template, Transmit, Usage,
+    Class, Entry, FastPath, Lot, MeterId, Metered, PortPolicy, StockId, Template, Transmit, Usage,
 };
 use nf_core::id::{AdjacencyId, Generation, PortId};
 use nf_core::time::Time;
@@ -482,6 +482,10 @@ impl FastPath for Userspace {
 
     fn set_fence(&mut self, generation: Generation) {
         self.soft.set_fence(generation);
+    }
+
+    fn metered(&mut self, meter: MeterId) -> Metered {
+        self.soft.metered(meter)
     }
 
     fn transmit(&mut self, frame: Transmit) {

@@ -58,6 +58,7 @@ impl Function for LambdaBridge {
                 .collect(),
             pooling: Pooling::InOrder,
             nat64_prefix: None,
+            meter: None,
             translation: &bridge.translation,
         });
         self.translator.configure(bridges);

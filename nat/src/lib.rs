@@ -12,14 +12,17 @@
 
 mod nat64;
 
-use nf_core::pipeline::{Claim, FlowEnd, Function, Originated, Passed, PortPool, Refusal, Walk};
+use nf_core::fast_path::Metered;
+use nf_core::pipeline::{
+    Claim, FlowEnd, Function, MeterKey, MeteredAs, Originated, Passed, PortPool, Refusal, Walk,
+};
 use nf_core::time::Time;
 use nf_core::translator::{
     External, Holdings, PAIRED, RealmConfig, RealmUsage, RefusedDestination, SourceTranslator,
 };
 use nf_core::tuple::Protocol;
 use nf_core::verdict::Drop;
-use nf_core::vpc::id::NatGatewayId;
+use nf_core::vpc::id::{NatGatewayId, ResourceId as _};
 use nf_core::vpc::{
     ConnectivityType, EniIx, ExhaustionReply, InterfaceType, NatGateway, Owner, Snapshot,
 };
@@ -72,6 +75,7 @@ impl Function for Nat {
                 .map(|address| External { ip: address.private_ip, public_ip: address.public_ip })
                 .collect(),
             pooling: PAIRED,
+            meter: Some(MeterKey::of(gateway.id.as_str())),
             nat64_prefix: gateway.nat64_prefixes.first().copied(),
             translation: &gateway.translation,
         });
@@ -123,6 +127,20 @@ impl Function for Nat {
 
     fn take_back(&mut self, now: Time, pool: PortPool, port: u16, end: FlowEnd) {
         self.translator.take_back(now, pool, port, end);
+    }
+
+    fn metered_as(&self, claim: Claim) -> Option<MeteredAs> {
+        self.translator.metered_as(claim)
+    }
+
+    fn answered(&mut self, claim: Claim) {
+        self.translator.answered(claim);
+    }
+
+    fn refused(&mut self, snapshot: &Snapshot, eni: EniIx, from_internet: bool, seen: Metered) {
+        if let Owner::NatGateway(ix) = snapshot.eni(eni).owner {
+            self.translator.refused_packet(&snapshot.nat_gateway(ix).id, from_internet, seen);
+        }
     }
 
     fn advance(&mut self, now: Time, _send: &mut Vec<Originated>) {

@@ -4,9 +4,11 @@
 //! [`soft::SoftFastPath`], the same decisions in plain Rust, which is the oracle of the kernel
 //! program's tests and the forwarder where BPF is not to be had.
 
+mod meter;
 pub mod soft;
 mod template;
 
+pub use meter::{MeterId, Metered};
 pub use template::{Class, Lot, MOST_TEMPLATES, Made, StockId, Template};
 
 use crate::action::Action;
@@ -53,6 +55,8 @@ pub struct Entry {
     /// Which ends of the flow are tracked. The fast path only keeps it, for a process that takes
     /// over.
     pub tracking: Tracking,
+    /// What its packets are counted under as well.
+    pub meter: MeterId,
     /// What went through so far. An entry starts with what user space itself forwarded.
     pub usage: Usage,
 }
@@ -68,6 +72,14 @@ pub struct Usage {
     pub bytes: u64,
     /// SYN, FIN and RST bits of the TCP headers that went through, or-ed.
     pub tcp_flags: u8,
+}
+
+impl Usage {
+    /// The part of it that meters count as well.
+    #[must_use]
+    pub const fn metered(&self) -> Metered {
+        Metered { packets: self.packets, bytes: self.bytes }
+    }
 }
 
 /// Told when TCP flags that change a flow's state went through the fast path.
@@ -159,6 +171,9 @@ pub trait FastPath {
     /// From now on entries older than `generation` are punted as
     /// [`crate::verdict::Punt::Stale`] instead of forwarded.
     fn set_fence(&mut self, generation: Generation);
+
+    /// Reads what was counted under a meter. It only grows, over a restart of the process as well.
+    fn metered(&mut self, meter: MeterId) -> Metered;
 
     /// Sends a frame.
     fn transmit(&mut self, frame: Transmit);

@@ -13,8 +13,10 @@
 use std::any::Any;
 use std::net::IpAddr;
 
+use crate::fast_path::Metered;
 use crate::flow::{Timeouts, Tracking};
 use crate::id::PortId;
+use crate::maglev::HashSeed;
 use crate::packet::TcpFlags;
 use crate::time::Time;
 use crate::tuple::Tuple;
@@ -34,9 +36,33 @@ pub struct Claim(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PortPool(pub u64);
 
+/// A gateway whose traffic is counted, by its id wherever it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MeterKey(pub u64);
+
+impl MeterKey {
+    /// That of the resource with this id. It is the same in every process, so that entries which an
+    /// earlier one has left are counted as before.
+    #[must_use]
+    pub fn of(id: &str) -> Self {
+        Self(HashSeed { k0: 0x6d65_7465_7200, k1: 0x6b65_7900 }.hash(id.as_bytes()))
+    }
+}
+
+/// What a flow's traffic is counted as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MeteredAs {
+    /// Whose it is.
+    pub key: MeterKey,
+    /// Whether the side that opened the flow is that of destinations, not of sources.
+    pub from_destination: bool,
+}
+
 /// What is known of the outcome of a walk that is repeated.
 #[derive(Clone, Copy, Debug)]
 pub struct Prior {
+    /// Whether the flow is new all the same: the fast path has made it.
+    pub is_new: bool,
     /// The tuple the first packet left with.
     pub outcome: Tuple,
     /// The ends at which no rule need allow the flow any more.
@@ -191,6 +217,18 @@ pub trait Function: Any + Send {
 
     /// Takes a port back that was set aside and that no claim has been made for.
     fn take_back(&mut self, _now: Time, _pool: PortPool, _port: u16, _end: FlowEnd) {}
+
+    /// What the traffic of a flow that it has this claim for is counted as, if it is.
+    fn metered_as(&self, _claim: Claim) -> Option<MeteredAs> {
+        None
+    }
+
+    /// The handshake of a TCP connection was answered.
+    fn answered(&mut self, _claim: Claim) {}
+
+    /// A first packet was refused at an ENI of this function's, and that is the end of it.
+    fn refused(&mut self, _snapshot: &Snapshot, _eni: EniIx, _from_internet: bool, _seen: Metered) {
+    }
 
     /// A packet addressed to one of this function's ENIs that is no first packet of a flow but
     /// for the function itself, such as the answer to a health check. `true` if it was taken.

@@ -24,9 +24,10 @@ use std::net::IpAddr;
 
 use slab::Slab;
 
+use crate::fast_path::Metered;
 use crate::lease::{PoolId, Pooling, PortLease};
 use crate::maglev::HashSeed;
-use crate::pipeline::{Claim, FlowEnd, PortPool, Walk};
+use crate::pipeline::{Claim, FlowEnd, MeteredAs, PortPool, Walk};
 use crate::slots::Slots;
 use crate::time::Time;
 use crate::verdict::Drop;
@@ -206,7 +207,7 @@ impl<K: Eq + Hash + Clone> SourceTranslator<K> {
         claim: Option<u32>,
     ) -> Result<Claim, Drop> {
         let realm = &mut self.realms[number.place()];
-        realm.usage.flows_total += 1;
+        realm.count_beginning(walk);
         walk.timeouts = realm.timeouts();
         // It is not refused: two billion flows do not fit into any memory.
         claim.map(Claim).ok_or(Drop::PortAllocation)
@@ -240,15 +241,52 @@ impl<K: Eq + Hash + Clone> SourceTranslator<K> {
         if claim.0 & SHARED == 0 {
             let Some(Alone { lease, realm, client }) = self.alone.remove(claim.0) else { return };
             let realm = &mut self.realms[realm.place()];
-            realm.count_end(end);
+            realm.count_end(realm.protocol_of(&lease), end);
             realm.give_back(now, lease, client, end);
             return;
         }
         let Some(held) = self.shared.remove(claim.0 & !SHARED) else { return };
         let realm = &mut self.realms[held.realm.place()];
-        realm.count_end(end);
-        for (mapping, peer) in held.from.into_iter().chain(held.to) {
+        let mappings = held.from.into_iter().chain(held.to);
+        let protocol = mappings.clone().find_map(|(it, _)| realm.protocol_of_mapping(it));
+        realm.count_end(protocol, end);
+        for (mapping, peer) in mappings {
             realm.part(now, mapping, peer, end);
+        }
+    }
+
+    /// What the traffic of a flow is counted as.
+    #[must_use]
+    pub fn metered_as(&self, claim: Claim) -> Option<MeteredAs> {
+        let (realm, from_destination) = if claim.0 & SHARED == 0 {
+            (self.alone.get(claim.0)?.realm, false)
+        } else {
+            let held = self.shared.get(claim.0 & !SHARED)?;
+            (held.realm, held.from.is_none())
+        };
+        let key = self.realms[realm.place()].meter()?;
+        Some(MeteredAs { key, from_destination })
+    }
+
+    /// Counts a TCP connection that was answered.
+    pub fn answered(&mut self, claim: Claim) {
+        let realm = if claim.0 & SHARED == 0 {
+            self.alone.get(claim.0).map(|held| held.realm)
+        } else {
+            self.shared.get(claim.0 & !SHARED).map(|held| held.realm)
+        };
+        if let Some(realm) = realm {
+            self.realms[realm.place()].usage.connections_established_total += 1;
+        }
+    }
+
+    /// Counts a packet that was refused, from the side of destinations or that of sources.
+    pub fn refused_packet(&mut self, key: &K, from_destination: bool, seen: Metered) {
+        let Ok((_, realm)) = self.realm(key) else { return };
+        if from_destination {
+            realm.usage.dropped_from_destination += seen;
+        } else {
+            realm.usage.dropped_from_source += seen;
         }
     }
 

@@ -15,7 +15,7 @@ use datapath::{HookWish, Kind, Options};
 use halfspace_testbed::{Requirement, Testbed};
 use nf_core::action::Action;
 use nf_core::adjacency::Adjacency;
-use nf_core::fast_path::{Direction, Entry, FastPath, PortPolicy, Usage};
+use nf_core::fast_path::{Direction, Entry, FastPath, MeterId, PortPolicy, Usage};
 use nf_core::flow::Tracking;
 use nf_core::id::{AdjacencyId, FlowId, Generation, PortId};
 use nf_core::packet::MacAddr;
@@ -240,6 +240,8 @@ fn install(
             direction: Direction::Forward,
             src_mac: Some(src_mac),
             tracking: Tracking::BOTH,
+            // As those of every NAT gateway are.
+            meter: MeterId(1),
             usage: Usage::default(),
         };
         path.install(&FlowKey { port, tuple: before }, &entry);

@@ -171,7 +171,9 @@ impl Run {
         must!(tuple.protocol == talk.protocol, "{tuple} was sent as {}", talk.protocol);
         if let Some(tenant) = host.tenant.filter(|_| host.port.ends_with("i2")) {
             let since = judge::flow_since(&self.talks, talk);
-            judge::admitted(&self.rules[tenant], talk, since, self.world.now)?;
+            let waited = self.world.engine.counters().dequeued != self.dequeued_before;
+            let underway = if waited { judge::WAITED } else { judge::UNDERWAY };
+            judge::admitted(&self.rules[tenant], talk, since, self.world.now, underway)?;
         }
         let talk = &mut self.talks[tag.talk as usize];
         if flags == TcpFlags::SYN {

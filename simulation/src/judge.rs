@@ -160,7 +160,10 @@ fn claims(world: &World, flows: &[FlowView]) -> Result<(), Broken> {
 }
 
 /// How long a frame may be on its way.
-const UNDERWAY: Duration = Duration::from_millis(400);
+pub(crate) const UNDERWAY: Duration = Duration::from_millis(400);
+
+/// How long one may have waited for its next hop before: what is let in then is sent later.
+pub(crate) const WAITED: Duration = Duration::from_secs(4);
 
 /// How long no flow lives without a packet.
 const LONGEST_IDLE: Duration = Duration::from_secs(350);
@@ -185,6 +188,7 @@ pub(crate) fn admitted(
     talk: &Talk,
     flow_since: Time,
     now: Time,
+    underway: Duration,
 ) -> Result<(), Broken> {
     let ends = rules.iter().skip(1).map(|(since, _)| *since).chain([now]);
     let during = rules.iter().zip(ends).filter(|(_, end)| *end >= flow_since);
@@ -195,7 +199,7 @@ pub(crate) fn admitted(
     let tracks = |((_, rules), _): &(&(Time, Rules), Time)| !rules.leave_untracked(talk.protocol);
     let outlives = talk.way != Way::Inside || admitting.iter().any(tracks);
     must!(
-        outlives || *end + UNDERWAY >= now,
+        outlives || *end + underway >= now,
         "{} of conversation {} outlives the rule that let it in untracked",
         talk.protocol,
         talk.id

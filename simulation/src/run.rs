@@ -72,6 +72,8 @@ pub(crate) struct Run {
     desired: Desired,
     /// Whom each tenant's second instance let in, from when on.
     pub(crate) rules: [Vec<(Time, Rules)>; TENANTS],
+    /// Frames that had waited for their next hop before that last changed.
+    pub(crate) dequeued_before: u64,
     pub(crate) talks: Vec<Talk>,
     /// What hosts have sent: protocol, source, destination. Only about these may they be told.
     pub(crate) said: BTreeSet<(HostId, Protocol, SocketAddr, SocketAddr)>,
@@ -116,6 +118,7 @@ impl Run {
             hosts: Hosts::new(),
             desired,
             rules,
+            dequeued_before: 0,
             talks: Vec::new(),
             said: BTreeSet::new(),
             report: Report::default(),
@@ -347,6 +350,7 @@ impl Run {
         for (known, rules) in self.rules.iter_mut().zip(self.desired.rules()) {
             if known.last().is_none_or(|(_, before)| *before != rules) {
                 known.push((now, rules));
+                self.dequeued_before = self.world.engine.counters().dequeued;
             }
         }
         let opened = self.fault() == Some(Sabotage::OpenGroups);

@@ -46,6 +46,7 @@ pub(super) struct Maps {
     pub templates: Table<TemplateKey, TemplateValue>,
     pub stocks: Stocks,
     pub verdicts: std::os::fd::OwnedFd,
+    pub meters: std::os::fd::OwnedFd,
 }
 
 /// Where the maps come from.
@@ -281,6 +282,7 @@ impl Maps {
             templates: table(dir, "templates")?,
             stocks: Stocks::map(sys::open_pinned(&dir.join("stocks"))?)?,
             verdicts: sys::open_pinned(&dir.join("verdicts"))?,
+            meters: sys::open_pinned(&dir.join("meters"))?,
         })
     }
 }

@@ -357,9 +357,14 @@ impl<K: Pod, V: Pod> Table<K, V> {
     }
 }
 
-/// A map's values on every CPU, for a key that is an index.
-pub(super) fn per_cpu_sum(map: BorrowedFd<'_>, index: u32, cpus: usize) -> io::Result<u64> {
-    let mut values = vec![0_u64; cpus];
+/// A map's values on every CPU, for a key that is an index. A value has a multiple of eight bytes.
+pub(super) fn per_cpu<V: Pod + Default>(
+    map: BorrowedFd<'_>,
+    index: u32,
+    cpus: usize,
+) -> io::Result<Vec<V>> {
+    const { assert!(size_of::<V>().is_multiple_of(8)) };
+    let mut values = vec![V::default(); cpus];
     let mut attributes = Element {
         map: raw(map),
         pad: 0,
@@ -367,10 +372,10 @@ pub(super) fn per_cpu_sum(map: BorrowedFd<'_>, index: u32, cpus: usize) -> io::R
         value: address_mut(values.as_mut_slice()),
         flags: 0,
     };
-    // SAFETY: the kernel writes eight bytes for each possible CPU, which the caller has counted;
-    // the key is the index of an array.
+    // SAFETY: the kernel writes a value, rounded up to eight bytes, for each possible CPU, which the
+    // caller has counted; the key is the index of an array.
     unsafe { bpf(Command::MapLookup, &mut attributes) }?;
-    Ok(values.iter().sum())
+    Ok(values)
 }
 
 /// Asks for a map's type and sizes.

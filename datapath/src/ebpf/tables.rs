@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nf_core::adjacency::Adjacency;
 use nf_core::fast_path::{
-    Class, Entry, FastPath, Lot, PortPolicy, StockId, Template, Transmit, Usage,
+    Class, Entry, FastPath, Lot, MeterId, Metered, PortPolicy, StockId, Template, Transmit, Usage,
 };
 use nf_core::id::{AdjacencyId, Generation, PortId};
 use nf_core::tuple::FlowKey;
@@ -22,7 +22,7 @@ use crate::inject::Injector;
 use crate::layout::template::{TemplateKey, TemplateValue};
 use crate::layout::{
     AdjacencySlot, Control, DecodeKey, DecodeValue, FlowKey4, FlowKey6, FlowValue4, FlowValue6,
-    Item, Key, LAYOUT_VERSION, PORT_SHARED, PortSettings, RESTAMPS_AT_ONCE, RestampKey,
+    Item, Key, LAYOUT_VERSION, MeterValue, PORT_SHARED, PortSettings, RESTAMPS_AT_ONCE, RestampKey,
     RestampOrder, bytes_of, encode, encode_key,
 };
 use crate::{Change, Failure};
@@ -55,6 +55,8 @@ pub(super) struct Tables {
     claimed_addresses: HashSet<IpAddr>,
     failures: VecDeque<Failure>,
     failure_count: u64,
+    /// That per-CPU maps have values for.
+    cpus: usize,
 }
 
 /// Entries of one family that wait to be installed.
@@ -83,7 +85,12 @@ impl<K, V> Waiting<K, V> {
 }
 
 impl Tables {
-    pub(super) fn new(maps: Maps, restamp_program: OwnedFd, injector: Injector) -> Self {
+    pub(super) fn new(
+        maps: Maps,
+        restamp_program: OwnedFd,
+        injector: Injector,
+        cpus: usize,
+    ) -> Self {
         Self {
             maps,
             restamp_program,
@@ -98,6 +105,7 @@ impl Tables {
             claimed_addresses: HashSet::new(),
             failures: VecDeque::new(),
             failure_count: 0,
+            cpus,
         }
     }
 
@@ -424,6 +432,16 @@ impl FastPath for Tables {
         let control = Control { layout_version: LAYOUT_VERSION, fence: generation.0 };
         let result = self.maps.control.set(&0, &control);
         self.note(Change::Fence, result);
+    }
+
+    fn metered(&mut self, meter: MeterId) -> Metered {
+        let by_cpu = sys::per_cpu::<MeterValue>(self.maps.meters.as_fd(), meter.0, self.cpus);
+        let mut metered = Metered::default();
+        // There is a value for every number that there is.
+        for value in by_cpu.unwrap_or_default() {
+            metered += value.into();
+        }
+        metered
     }
 
     fn transmit(&mut self, frame: Transmit) {

@@ -12,7 +12,7 @@ mod tenants;
 use halfspace_testbed::{Namespace, Requirement, Testbed};
 use nf_core::action::Action;
 use nf_core::adjacency::Adjacency;
-use nf_core::fast_path::{Direction, Entry, Usage};
+use nf_core::fast_path::{Direction, Entry, MeterId, Usage};
 use nf_core::flow::Tracking;
 use nf_core::id::{AdjacencyId, FlowId, Generation, PortId};
 use nf_core::packet::MacAddr;
@@ -90,6 +90,7 @@ fn flow(port: PortId, id: u32) -> (FlowKey, Entry) {
         direction: Direction::Reverse,
         src_mac: id.is_multiple_of(2).then_some(MacAddr::new([2, 0, 0, 0, 0, 2])),
         tracking: Tracking::from_bits(id as u8),
+        meter: MeterId(id % MeterId::COUNT as u32),
         usage: Usage {
             last_seen: Tick(9),
             packets: id.into(),

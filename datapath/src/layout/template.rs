@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use aya::Pod;
-use nf_core::fast_path::{Class, Lot, Made, StockId, Template};
+use nf_core::fast_path::{Class, Lot, Made, MeterId, StockId, Template};
 use nf_core::flow::Tracking;
 use nf_core::id::{AdjacencyId, FlowId, Generation};
 use nf_core::packet::MacAddr;
@@ -46,6 +46,8 @@ pub(crate) struct TemplateValue {
     pub src_mac: [u8; 6],
     pub flags: u16,
     pub back_mac: [u8; 6],
+    pub forward_meter: u32,
+    pub reverse_meter: u32,
 }
 
 /// A place in a stock.
@@ -73,6 +75,8 @@ pub(crate) struct MadeRecord {
     pub stock: u32,
     pub flags: u16,
     pub back_mac: [u8; 6],
+    pub forward_meter: u32,
+    pub reverse_meter: u32,
 }
 
 // SAFETY: as the others of this layout: `repr(C)`, integers and arrays of them, no padding.
@@ -112,6 +116,8 @@ impl TemplateValue {
             src_mac: *template.src_mac.as_bytes(),
             flags: flags(template),
             back_mac: mac_or_zero(template.back_mac),
+            forward_meter: template.meters[0].0,
+            reverse_meter: template.meters[1].0,
         }
     }
 }
@@ -157,6 +163,7 @@ impl MadeRecord {
                 holds_src_mac: record.flags & HOLDS_SRC_MAC != 0,
                 back_mac: mac_unless_zero(record.back_mac),
                 tracking: Tracking::from_bits(record.flags as u8),
+                meters: [MeterId(record.forward_meter), MeterId(record.reverse_meter)],
                 external_ip: *outside.ip(),
                 reverse_port: nf_core::id::PortId::new(record.reverse_port)?,
                 forward_out: AdjacencyId(record.forward_adjacency),

@@ -38,10 +38,11 @@ fn every_structure_has_the_layout_that_the_compiled_object_has() {
         packets,
         bytes,
         tcp_flags,
-        reserved,
+        meter,
         flags,
         src_mac
     );
+    assert_layout!(btf, "meter", MeterValue, packets, bytes);
     assert_layout!(btf, "flow_value4", FlowValue4, saddr, daddr, rewrite, state);
     assert_layout!(btf, "flow_value6", FlowValue6, saddr, daddr, rewrite, state);
     assert_layout!(btf, "adjacency", AdjacencySlot, ifindex, dst_mac, src_mac, mtu, xdp, reserved);
@@ -84,7 +85,9 @@ fn templates_stocks_and_their_records_have_the_layout_that_the_compiled_object_h
         address_delta,
         src_mac,
         flags,
-        back_mac
+        back_mac,
+        forward_meter,
+        reverse_meter
     );
     assert_layout!(btf, "lot", LotSlot, flow, port, reserved);
     assert_layout!(btf, "stock", Ring, head, tail, lots);
@@ -103,7 +106,9 @@ fn templates_stocks_and_their_records_have_the_layout_that_the_compiled_object_h
         generation,
         stock,
         flags,
-        back_mac
+        back_mac,
+        forward_meter,
+        reverse_meter
     );
     let shapes = crate::ebpf::object::map_shapes(Sizes { entries4: 2, entries6: 2, ring: 1 << 18 });
     let shapes = shapes.unwrap();
@@ -158,6 +163,7 @@ fn entry(rewrite: Tuple) -> Entry {
         direction: Direction::Reverse,
         src_mac: Some(MacAddr::new([2, 0, 0, 0, 0, 9])),
         tracking: Tracking { source: false, destination: true },
+        meter: MeterId(4095),
         usage: Usage {
             last_seen: Tick(0x0102_0304),
             packets: u64::from(u32::MAX) + 5,

@@ -7,7 +7,7 @@ use datapath::{Attached, Datapath, HookWish, Kind, Options};
 use halfspace_testbed::{Namespace, Requirement, Testbed};
 use nf_core::action::Action;
 use nf_core::adjacency::Adjacency;
-use nf_core::fast_path::{Direction, Entry, FastPath, PortPolicy, Usage};
+use nf_core::fast_path::{Direction, Entry, FastPath, MeterId, PortPolicy, Usage};
 use nf_core::flow::Tracking;
 use nf_core::id::{AdjacencyId, FlowId, Generation, PortId};
 use nf_core::packet::MacAddr;
@@ -233,6 +233,7 @@ pub fn install(
         direction,
         src_mac: None,
         tracking: Tracking::default(),
+        meter: MeterId::NONE,
         usage: Usage::default(),
     };
     let back = FlowKey { port: ports[1], tuple: rewrite.reversed() };

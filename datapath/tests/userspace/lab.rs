@@ -13,7 +13,7 @@ use datapath::userspace::Userspace;
 use datapath::{HookWish, Notice, Received, Statistics};
 use nf_core::action::Action;
 use nf_core::adjacency::Adjacency;
-use nf_core::fast_path::{Direction, Entry, Event, FastPath, PortPolicy, TcpEvent, Usage};
+use nf_core::fast_path::{Direction, Entry, Event, FastPath, MeterId, PortPolicy, TcpEvent, Usage};
 use nf_core::flow::Tracking;
 use nf_core::id::{AdjacencyId, FlowId, Generation, PortId};
 use nf_core::packet::MacAddr;
@@ -228,6 +228,7 @@ impl Sides {
                     direction,
                     src_mac: None,
                     tracking: Tracking::default(),
+                    meter: MeterId::NONE,
                     usage: Usage::default(),
                 };
                 fast_path.install(&FlowKey { port, tuple }, &entry);

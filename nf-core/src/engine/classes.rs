@@ -199,6 +199,7 @@ impl Engine {
             holds_src_mac: self.held_mac(flow.forward.port).is_some(),
             back_mac: self.held_mac(flow.reverse.port),
             tracking: flow.tracking,
+            meters: [Direction::Forward, Direction::Reverse].map(|way| self.meter_of(flow, way)),
             external_ip,
             reverse_port: flow.reverse.port,
             forward_out: flow.forward_out,
@@ -326,6 +327,7 @@ impl Engine {
             held_macs: [Direction::Forward, Direction::Reverse]
                 .map(|it| made.template.held_mac(it)),
             tracking,
+            meters: made.template.meters,
         };
         let mut find_slot = |engine: &mut Self, _, port, hop, fast_path: &mut dyn FastPath| {
             engine.next_hop_slot(now, port, hop, fast_path)

@@ -108,6 +108,23 @@ impl Engine {
         nth: (FlowId, u64),
         flow: &Flow,
         direction: Direction,
+        carried: Carried<'_>,
+        fast_path: &mut dyn FastPath,
+    ) -> Verdict {
+        let seen = carried.usage(now).metered();
+        let verdict = self.pass_on(now, nth, flow, direction, carried, fast_path);
+        if !matches!(verdict, Verdict::Dropped(_)) {
+            self.count_own(flow, direction, seen);
+        }
+        verdict
+    }
+
+    fn pass_on(
+        &mut self,
+        now: Time,
+        nth: (FlowId, u64),
+        flow: &Flow,
+        direction: Direction,
         mut carried: Carried<'_>,
         fast_path: &mut dyn FastPath,
     ) -> Verdict {
@@ -266,6 +283,9 @@ impl Engine {
             return;
         };
         self.log_tcp_flags(id, direction, flags);
+        if direction == Direction::Reverse && TcpFlags(flags).contains(TcpFlags::SYN) {
+            self.tell_answered(id);
+        }
         // The timer looks at a flow that opens by itself.
         if flags & (TcpFlags::FIN.0 | TcpFlags::RST.0) == 0 {
             return;
@@ -278,6 +298,14 @@ impl Engine {
         }
         // The end has come nearer than the timer knows.
         self.wheel.arm(id.0, now + phase.timeout(Protocol::Tcp, &flow.timeouts));
+    }
+
+    /// Functions hear that a connection of theirs was answered.
+    fn tell_answered(&mut self, id: FlowId) {
+        let Some(flow) = self.flows.get(id) else { return };
+        for (function, claim) in flow.claims.iter() {
+            self.functions[usize::from(function.0)].answered(claim);
+        }
     }
 
     /// Lets the entry of the side that opened know that its connection was reset. It may open it
@@ -377,7 +405,7 @@ impl Engine {
         {
             walked = self.walk(now, role, first, None, None);
         }
-        let Stopped { why, rejected, .. } = match walked {
+        let Stopped { why, rejected, refused, .. } = match walked {
             Ok(outcome) => {
                 return self.establish(now, key, headers, &outcome, carried, fast_path);
             }
@@ -388,6 +416,11 @@ impl Engine {
             self.rejected(&passage, usage);
             let came = Came { port: Some(key.port), tuple: key.tuple, usage, tcp_flags };
             self.log_rejected(now, &passage, &came);
+        }
+        if let Some((function, eni, from_internet)) = refused {
+            let (snapshot, seen) = (self.snapshot.clone(), carried.usage(now).metered());
+            let function = &mut self.functions[usize::from(function.0)];
+            function.refused(&snapshot, eni, from_internet, seen);
         }
         if self.farewells.awaits(now, &key) {
             self.answer(key.port, build::tcp_reset(&carried.frame), fast_path);
@@ -408,7 +441,7 @@ impl Engine {
 
     /// Puts both entries of a flow into the fast path.
     pub(super) fn install(
-        &self,
+        &mut self,
         id: FlowId,
         flow: &Flow,
         forward: Usage,
@@ -420,7 +453,7 @@ impl Engine {
     }
 
     fn install_half(
-        &self,
+        &mut self,
         id: FlowId,
         flow: &Flow,
         direction: Direction,
@@ -435,6 +468,7 @@ impl Engine {
             direction,
             src_mac: self.held_mac(key.port),
             tracking: flow.tracking,
+            meter: self.meter_of(flow, direction),
             usage,
         };
         fast_path.install(key, &entry);

@@ -23,6 +23,7 @@
 //! | `recover` | flows that an earlier process left in the fast path |
 //! | `control` | ARP, NDP, echo to the gateway, errors to senders |
 //! | `limiter` | how often senders are told of errors |
+//! | `meters` | what gateways have carried |
 //! | `icmp_error` | errors about translated flows |
 
 mod carried;
@@ -36,6 +37,7 @@ mod groups;
 mod icmp_error;
 mod ingress;
 mod limiter;
+mod meters;
 mod moved;
 mod passage;
 mod ports;
@@ -55,6 +57,7 @@ use std::sync::Arc;
 pub use counters::Counters;
 pub use flows::FlowView;
 pub use groups::Rejected;
+pub use meters::{Carriage, Traffic};
 pub(crate) use passage::Passages;
 pub use ports::{EnvironmentError, EnvironmentView, PortInfo};
 pub use recover::Recovered;
@@ -72,6 +75,7 @@ use crate::vpc::{Document, Snapshot};
 use classes::Classes;
 use farewell::Farewells;
 use groups::Groups;
+use meters::Meters;
 use ports::Ports;
 use sweep::Sweep;
 
@@ -97,6 +101,7 @@ pub struct Engine {
     neighbours: Neighbours,
     sweep: Option<Sweep>,
     farewells: Farewells,
+    meters: Meters,
     ledger: Ledger,
     groups: Groups,
     counters: Counters,
@@ -129,6 +134,7 @@ impl Engine {
             neighbours: Neighbours::new(config.adjacencies, config.seed),
             sweep: None,
             farewells: Farewells::new(config.seed),
+            meters: Meters::default(),
             ledger: Ledger::new(config.flows.flows, config.seed),
             groups: Groups::default(),
             counters: Counters::default(),

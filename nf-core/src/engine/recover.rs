@@ -130,6 +130,7 @@ impl Engine {
             is_ours: false,
             held_macs: [there.src_mac, back.src_mac],
             tracking: there.tracking,
+            meters: [there.meter, back.meter],
         };
         let mut find_slot = |engine: &mut Self, slot, port, hop, fast_path: &mut dyn FastPath| {
             engine.recovered_slot(now, slot, port, hop, adjacencies, fast_path)

@@ -4,7 +4,7 @@
 
 use super::Engine;
 use super::walk::First;
-use crate::fast_path::{Direction, FastPath, Usage};
+use crate::fast_path::{Direction, FastPath, MeterId, Usage};
 use crate::flow::{Flow, Phase, Tracking};
 use crate::id::{AdjacencyId, FlowId, Generation, PortId};
 use crate::neighbour::NextHop;
@@ -34,6 +34,8 @@ pub(super) struct Standing {
     pub held_macs: [Option<MacAddr>; 2],
     /// What the entries say is tracked.
     pub tracking: Tracking,
+    /// What the entries are counted under, each way.
+    pub meters: [MeterId; 2],
 }
 
 /// Finds the slot of a next hop that entries name by the slot given.
@@ -65,7 +67,7 @@ impl Engine {
         }
         let outcome = reverse.tuple.reversed();
         let first = First::long_ago(forward);
-        let prior = Prior { outcome, tracking: standing.tracking };
+        let prior = Prior { is_new: standing.is_ours, outcome, tracking: standing.tracking };
         let Ok(walked) = self.walk(now, role, first, Some(prior), None) else {
             return false;
         };
@@ -107,8 +109,15 @@ impl Engine {
         self.neighbours.hold(forward_out);
         self.neighbours.hold(reverse_out);
         let held_macs = [forward.port, reverse.port].map(|port| self.held_mac(port));
-        let as_they_stand = (forward_out, reverse_out, flow.tracking, held_macs)
-            == (standing.forward_out, standing.reverse_out, standing.tracking, standing.held_macs);
+        let meters = [Direction::Forward, Direction::Reverse].map(|way| self.meter_of(&flow, way));
+        let as_they_stand = (forward_out, reverse_out, flow.tracking, held_macs, meters)
+            == (
+                standing.forward_out,
+                standing.reverse_out,
+                standing.tracking,
+                standing.held_macs,
+                standing.meters,
+            );
         if !as_they_stand {
             // The usage may have grown since it was read.
             let there = fast_path.usage(&forward).unwrap_or(there);

@@ -147,7 +147,7 @@ impl Engine {
             return None;
         }
         let first = First::long_ago(flow.forward);
-        let prior = Prior { outcome, tracking: flow.tracking };
+        let prior = Prior { is_new: false, outcome, tracking: flow.tracking };
         let walked = self.walk(now, role, first, Some(prior), Some(flow.claims)).ok()?;
         let same = walked.tuple == outcome
             && walked.port == flow.reverse.port

@@ -75,6 +75,9 @@ pub(super) struct Stopped {
     pub dst: SocketAddr,
     /// Where, if it was at an interface whose groups do not allow the packet.
     pub rejected: Option<Passage>,
+    /// Which function it was, at which of its interfaces, and whether the packet had come in by an
+    /// internet gateway; if it was one.
+    pub refused: Option<(FunctionIx, EniIx, bool)>,
 }
 
 /// What a walk gathers on its way.
@@ -86,6 +89,7 @@ struct Course {
     passages: Passages,
     tracking: Tracking,
     rejected: Option<Passage>,
+    refused: Option<(FunctionIx, EniIx, bool)>,
 }
 
 /// Where a packet stands.
@@ -127,7 +131,7 @@ impl Engine {
         };
         let mut course = Course { held, ..Course::default() };
         let result = self.walk_places(role, &mut walk, &mut course);
-        let Course { claims, passages, rejected, mut tracking, .. } = course;
+        let Course { claims, passages, rejected, refused, mut tracking, .. } = course;
         let (tuple, mut timeouts) = (walk.tuple, walk.timeouts);
         match result {
             Ok((port, hop)) => {
@@ -142,7 +146,7 @@ impl Engine {
                 if held.is_none() {
                     self.release(now, claims, FlowEnd::Refused);
                 }
-                Err(Stopped { why, dst: tuple.dst, rejected })
+                Err(Stopped { why, dst: tuple.dst, rejected, refused })
             }
         }
     }
@@ -229,7 +233,9 @@ impl Engine {
         if !matches!(owned.owner, Owner::Bridge(_)) {
             pass(walk, eni, TrafficDirection::Ingress, course)?;
         }
-        let passed = self.functions[usize::from(function.0)].enter(walk, eni, claim)?;
+        let passed = self.functions[usize::from(function.0)].enter(walk, eni, claim);
+        let passed =
+            passed.inspect_err(|_| course.refused = Some((function, eni, walk.from_internet)))?;
         // Checked above: there is room.
         let _ = course.claims.push(function, passed.claim);
         pass(walk, eni, TrafficDirection::Egress, course)?;
@@ -326,7 +332,8 @@ impl Engine {
         };
         let mut course = Course::default();
         let way = self.walk_alone(&mut walk, eni, &mut course);
-        way.map_err(|why| Stopped { why, dst: walk.tuple.dst, rejected: course.rejected })
+        let Course { rejected, refused, .. } = course;
+        way.map_err(|why| Stopped { why, dst: walk.tuple.dst, rejected, refused })
     }
 
     /// The same walk for a packet that no flow translates: another function, or another address, is

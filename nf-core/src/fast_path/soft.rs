@@ -14,7 +14,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 
 use super::{
-    Class, Entry, Event, FastPath, Lot, PortPolicy, StockId, TcpEvent, Template, Transmit, Usage,
+    Class, Entry, Event, FastPath, Lot, MeterId, Metered, PortPolicy, StockId, TcpEvent, Template,
+    Transmit, Usage,
 };
 use crate::action::{ChecksumField, Crossing, Offsets, ResizableFrame, identification};
 use crate::adjacency::Adjacency;
@@ -61,6 +62,7 @@ pub struct SoftFastPath {
     now: Tick,
     templates: HashMap<Class, Template, ahash::RandomState>,
     stocks: HashMap<StockId, VecDeque<Lot>, ahash::RandomState>,
+    meters: HashMap<MeterId, Metered, ahash::RandomState>,
     events: Vec<Event>,
     transmits: Vec<Transmit>,
 }
@@ -78,7 +80,8 @@ impl SoftFastPath {
             fence: Generation::default(),
             now: Tick::default(),
             templates: HashMap::with_hasher(hasher.clone()),
-            stocks: HashMap::with_hasher(hasher),
+            stocks: HashMap::with_hasher(hasher.clone()),
+            meters: HashMap::with_hasher(hasher),
             events: Vec::new(),
             transmits: Vec::new(),
         }
@@ -214,8 +217,12 @@ impl SoftFastPath {
         // 5. Count, rewrite, send.
         let identification = identification(entry.flow, entry.usage.packets);
         entry.usage.last_seen = self.now;
-        entry.usage.packets += segments(&parsed, meta);
-        entry.usage.bytes += parsed.ip_len as u64;
+        let seen = Metered { packets: segments(&parsed, meta), bytes: parsed.ip_len as u64 };
+        entry.usage.packets += seen.packets;
+        entry.usage.bytes += seen.bytes;
+        if entry.meter != MeterId::NONE {
+            *self.meters.entry(entry.meter).or_default() += seen;
+        }
         let offsets = Offsets { transport: parsed.transport };
         if translates {
             let field = meta.checksum;
@@ -334,6 +341,10 @@ impl FastPath for SoftFastPath {
 
     fn set_fence(&mut self, generation: Generation) {
         self.fence = generation;
+    }
+
+    fn metered(&mut self, meter: MeterId) -> Metered {
+        self.meters.get(&meter).copied().unwrap_or_default()
     }
 
     fn transmit(&mut self, frame: Transmit) {

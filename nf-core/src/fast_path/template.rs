@@ -9,7 +9,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use super::Direction;
+use super::{Direction, MeterId};
 use crate::flow::Tracking;
 use crate::id::{AdjacencyId, FlowId, Generation, PortId};
 use crate::packet::MacAddr;
@@ -62,6 +62,8 @@ pub struct Template {
     pub back_mac: Option<MacAddr>,
     /// Which of their ends are tracked.
     pub tracking: Tracking,
+    /// What their packets are counted under, by direction.
+    pub meters: [MeterId; 2],
     /// The address that they leave with. Their destination stays as it is.
     pub external_ip: Ipv4Addr,
     /// The port that their answers come in by.

@@ -373,6 +373,13 @@ impl PortLeases {
         self.key_of(self.pool(lease))
     }
 
+    /// The protocol that a lease is for.
+    #[must_use]
+    pub fn protocol(&self, lease: &PortLease) -> Option<Protocol> {
+        let pool = self.pools.get(lease.pool as usize)?;
+        Protocol::from_number(pool.key.0[0])
+    }
+
     /// The pool that a lease is from.
     #[must_use]
     pub const fn pool(&self, lease: &PortLease) -> PoolId {

@@ -8,10 +8,11 @@ use std::time::Duration;
 use super::client::{ClientNumber, Clients, Crowds};
 use super::holdings::{ClientHolding, DestinationHolding, Holdings, Refused, RefusedDestination};
 use super::mapping::{Inside, MappingNumber, Mappings, lease_key};
+use crate::fast_path::Metered;
 use crate::flow::Timeouts;
 use crate::lease::{AddressPool, LeaseKey, PoolId, Pooling, PortLease, PortLeases};
 use crate::nat64::Nat64Prefix;
-use crate::pipeline::{FlowEnd, Origin, Walk};
+use crate::pipeline::{FlowEnd, MeterKey, Origin, Walk};
 use crate::time::Time;
 use crate::tuple::Protocol;
 use crate::verdict::Drop;
@@ -38,6 +39,8 @@ pub struct RealmConfig<'a, K> {
     pub pooling: Pooling,
     /// What stands in front of an IPv4 sender's address where an IPv6 client is sent to.
     pub nat64_prefix: Option<Nat64Prefix>,
+    /// What its traffic is counted as, if it is.
+    pub meter: Option<MeterKey>,
     /// Its ports and idle times.
     pub translation: &'a Translation,
 }
@@ -63,6 +66,16 @@ pub struct RealmUsage {
     pub set_aside: usize,
     /// Clients that hold a port now.
     pub clients: usize,
+    /// TCP connections now, from the first SYN on.
+    pub active_connections: u64,
+    /// TCP connections that were attempted: first SYNs.
+    pub connection_attempts_total: u64,
+    /// SYNs that were answered by another.
+    pub connections_established_total: u64,
+    /// What was refused of what came from sources.
+    pub dropped_from_source: Metered,
+    /// What was refused of what came from destinations.
+    pub dropped_from_destination: Metered,
 }
 
 /// A place among the realms, counted from one: zero is the niche that marks vacant slots.
@@ -96,6 +109,7 @@ pub(super) struct Realm {
     crowds: Crowds,
     refused: Refused,
     nat64_prefix: Option<Nat64Prefix>,
+    meter: Option<MeterKey>,
     translation: Translation,
     /// The desired state no longer has it.
     retired: bool,
@@ -119,6 +133,7 @@ impl Realm {
             crowds: Crowds::new(hasher.clone()),
             refused: Refused::new(hasher.clone()),
             nat64_prefix: config.nat64_prefix,
+            meter: config.meter,
             translation: config.translation.clone(),
             retired: false,
             usage: RealmUsage::default(),
@@ -141,6 +156,7 @@ impl Realm {
         }
         self.externals.clone_from(&config.externals);
         self.nat64_prefix = config.nat64_prefix;
+        self.meter = config.meter;
         self.translation = config.translation.clone();
         self.retired = false;
         self.leases.set_range(config.translation.port_range);
@@ -464,9 +480,39 @@ impl Realm {
         self.give_back(now, over.lease, over.owner, end);
     }
 
-    pub(super) const fn count_end(&mut self, end: FlowEnd) {
-        if matches!(end, FlowEnd::Idle) {
+    /// What its traffic is counted as.
+    pub(super) const fn meter(&self) -> Option<MeterKey> {
+        self.meter
+    }
+
+    /// The protocol of a flow with this lease.
+    pub(super) fn protocol_of(&self, lease: &PortLease) -> Option<Protocol> {
+        self.leases.protocol(lease)
+    }
+
+    /// The protocol of the flows of a mapping.
+    pub(super) fn protocol_of_mapping(&self, mapping: MappingNumber) -> Option<Protocol> {
+        self.mappings.get(mapping).map(|mapping| mapping.inside.protocol)
+    }
+
+    /// Counts a flow that begins, or is taken over.
+    pub(super) fn count_beginning(&mut self, walk: &Walk<'_>) {
+        self.usage.flows_total += 1;
+        if walk.tuple.protocol == Protocol::Tcp {
+            self.usage.active_connections += 1;
+            if walk.prior.is_none_or(|prior| prior.is_new) {
+                self.usage.connection_attempts_total += 1;
+            }
+        }
+    }
+
+    /// Counts a flow that ends.
+    pub(super) fn count_end(&mut self, protocol: Option<Protocol>, end: FlowEnd) {
+        if end == FlowEnd::Idle {
             self.usage.idle_timeouts_total += 1;
+        }
+        if protocol == Some(Protocol::Tcp) {
+            self.usage.active_connections -= 1;
         }
     }
 

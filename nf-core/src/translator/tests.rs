@@ -64,6 +64,7 @@ impl Fixture {
                     .collect(),
                 pooling: PAIRED,
                 nat64_prefix: None,
+                meter: None,
                 translation,
             }),
         );
@@ -89,7 +90,11 @@ impl Fixture {
             tuple,
             tcp_flags: 2,
             tcp_sequence: 0,
-            prior: prior.map(|src| Prior { outcome: outcome(src), tracking: Tracking::BOTH }),
+            prior: prior.map(|src| Prior {
+                is_new: false,
+                outcome: outcome(src),
+                tracking: Tracking::BOTH,
+            }),
             timeouts: Timeouts::default(),
         };
         let claim = self.translator.translate(&mut walk, &realm, held)?;
@@ -285,6 +290,7 @@ fn the_port_of_a_flow_is_found_under_the_public_address_too() {
         externals,
         pooling: PAIRED,
         nat64_prefix: None,
+        meter: None,
         translation: &translation,
     };
     f.translator.configure([config].into_iter());

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use nf_core::adjacency::Adjacency;
 use nf_core::fast_path::{
-    Class, Entry, FastPath, Lot, PortPolicy, StockId, Template, Transmit, Usage,
+    Class, Entry, FastPath, Lot, MeterId, Metered, PortPolicy, StockId, Template, Transmit, Usage,
 };
 use nf_core::id::{AdjacencyId, Generation, PortId};
 use nf_core::time::{Tick, Time};
@@ -60,6 +60,10 @@ impl FastPath for Nowhere {
     fn restamp(&mut self, _: &[FlowKey], _: Generation) {}
 
     fn set_fence(&mut self, _: Generation) {}
+
+    fn metered(&mut self, _meter: MeterId) -> Metered {
+        Metered::default()
+    }
 
     fn transmit(&mut self, _: Transmit) {}
 

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use nf_core::fast_path::soft::{Decision, SoftFastPath};
-use nf_core::fast_path::{Event, FastPath, PortPolicy};
+use nf_core::fast_path::{Event, FastPath, MeterId, Metered, PortPolicy};
 use nf_core::id::{AdjacencyId, PortId};
 use nf_core::time::{Tick, Time};
 use nf_core::verdict::{FastDrop, Punt};
@@ -117,6 +117,7 @@ impl Comparison<'_> {
         set_up(&world, &mut soft);
         set_up(&world, self.ebpf.fast_path());
         let before = self.ebpf.statistics().unwrap();
+        let metered_before = metered(self.ebpf.fast_path());
         let began = *stamps_now().start();
         let mut decisions = Statistics::default();
         for _ in 0..packets {
@@ -130,6 +131,7 @@ impl Comparison<'_> {
         let ended = *stamps_now().end();
         let counted = self.ebpf.statistics().unwrap();
         counters(&before, &decisions, &counted)?;
+        meters(&metered_before, &metered(&mut soft), &metered(self.ebpf.fast_path()))?;
         self.entries(&world, &soft, began..=ended)?;
         self.stocks(&world, &mut soft)?;
         clear(&world, &soft, self.ebpf.fast_path());
@@ -312,6 +314,23 @@ fn counters(before: &Statistics, decisions: &Statistics, after: &Statistics) -> 
     } else {
         Err(format!("expected counts {decisions:?}, got {grown:?}"))
     }
+}
+
+/// What stands under each meter that entries have, and under one that none has.
+fn metered(fast_path: &mut dyn FastPath) -> Vec<Metered> {
+    (0..=generate::METERS).map(|number| fast_path.metered(MeterId(number))).collect()
+}
+
+/// Whether the kernel's meters have grown by what the oracle's have counted since they were empty.
+fn meters(before: &[Metered], counted: &[Metered], after: &[Metered]) -> Result<(), String> {
+    for (number, ((before, counted), after)) in before.iter().zip(counted).zip(after).enumerate() {
+        let mut expected = *before;
+        expected += *counted;
+        if expected != *after {
+            return Err(format!("meter {number}: expected {expected:?}, got {after:?}"));
+        }
+    }
+    Ok(())
 }
 
 fn bend_event(event: &mut Event) {

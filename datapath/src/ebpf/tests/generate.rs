@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use nf_core::action::Action;
 use nf_core::adjacency::Adjacency;
 use nf_core::fast_path::soft::FrameMeta;
-use nf_core::fast_path::{Class, Direction, Entry, Lot, StockId, Template, Usage};
+use nf_core::fast_path::{Class, Direction, Entry, Lot, MeterId, StockId, Template, Usage};
 use nf_core::flow::Tracking;
 use nf_core::id::{AdjacencyId, FlowId, Generation, PortId};
 use nf_core::packet::MacAddr;
@@ -117,6 +117,14 @@ fn nearly_source(rng: &mut Rng) -> MacAddr {
     MacAddr::new(bytes)
 }
 
+/// Meters that entries have are numbered below.
+pub(super) const METERS: u32 = 5;
+
+/// What an entry is counted under: nothing, or one of few, which many share.
+fn meter(rng: &mut Rng) -> MeterId {
+    MeterId(rng.below(METERS as usize) as u32)
+}
+
 /// What an entry holds packets to: nothing, where they come from, or nearly.
 fn held_mac(rng: &mut Rng) -> Option<MacAddr> {
     match rng.below(8) {
@@ -213,6 +221,7 @@ impl World {
                 holds_src_mac: rng.one_in(2),
                 back_mac: held_mac(rng),
                 tracking: Tracking::from_bits(rng.next() as u8),
+                meters: [meter(rng), meter(rng)],
                 external_ip,
                 reverse_port: *rng.pick(&self.ports),
                 forward_out: slot(rng),
@@ -267,6 +276,7 @@ impl World {
             direction: if is_reply { Direction::Reverse } else { Direction::Forward },
             src_mac: held_mac(rng),
             tracking: Tracking::from_bits(rng.next() as u8),
+            meter: meter(rng),
             usage: Usage {
                 last_seen: Tick(7),
                 packets: rng.next() >> 20,
@@ -610,6 +620,7 @@ pub(super) fn hit(rng: &mut Rng, ports: [PortId; 2]) -> (World, Case) {
         direction: Direction::Forward,
         src_mac: Some(SOURCE),
         tracking: Tracking::default(),
+        meter: MeterId::NONE,
         usage: Usage::default(),
     };
     world.flows = vec![(key, entry)];

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nf_core::fast_path::{Class, Event, Lot, Made, StockId, Template};
+use nf_core::fast_path::{Class, Event, Lot, Made, MeterId, StockId, Template};
 use nf_core::flow::Tracking;
 use nf_core::id::{AdjacencyId, FlowId, Generation, PortId};
 use nf_core::packet::MacAddr;
@@ -29,6 +29,7 @@ fn template(reverse_port: PortId) -> Template {
         holds_src_mac: true,
         back_mac: None,
         tracking: Tracking::BOTH,
+        meters: [MeterId(1), MeterId(2)],
         external_ip: [203, 0, 113, 9].into(),
         reverse_port,
         forward_out: AdjacencyId(0),

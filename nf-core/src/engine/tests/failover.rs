@@ -9,7 +9,7 @@ use crate::adjacency::Adjacency;
 use crate::engine::EngineConfig;
 use crate::fast_path::soft::{Decision, FrameMeta, SoftFastPath};
 use crate::fast_path::{
-    Class, Entry, FastPath, Lot, PortPolicy, StockId, Template, Transmit, Usage,
+    Class, Entry, FastPath, Lot, MeterId, Metered, PortPolicy, StockId, Template, Transmit, Usage,
 };
 use crate::flow::Capacity;
 use crate::id::{AdjacencyId, Generation, PortId};
@@ -403,6 +403,10 @@ impl FastPath for Watched<'_> {
 
     fn set_fence(&mut self, generation: Generation) {
         self.path.set_fence(generation);
+    }
+
+    fn metered(&mut self, meter: MeterId) -> Metered {
+        self.path.metered(meter)
     }
 
     fn transmit(&mut self, frame: Transmit) {

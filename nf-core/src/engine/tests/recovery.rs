@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::action::Action;
-use crate::fast_path::{Direction, Entry, FastPath as _, Usage};
+use crate::fast_path::{Direction, Entry, FastPath as _, MeterId, Usage};
 use crate::flow::Tracking;
 use crate::id::{AdjacencyId, Generation};
 use crate::packet::build;
@@ -91,6 +91,7 @@ fn what_cannot_be_explained_is_taken_out() {
             direction,
             src_mac: None,
             tracking: Tracking::BOTH,
+            meter: MeterId::NONE,
             usage,
         };
         w.path.install(&FlowKey { port: w.port(port), tuple: key }, &entry);

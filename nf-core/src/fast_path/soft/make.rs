@@ -32,6 +32,7 @@ impl SoftFastPath {
                 direction,
                 src_mac: template.held_mac(direction),
                 tracking: template.tracking,
+                meter: template.meters[direction as usize],
                 usage: Usage { last_seen: self.now, ..Usage::default() },
             };
             let back = half(Direction::Reverse, key.tuple.reversed(), template.reverse_out);
