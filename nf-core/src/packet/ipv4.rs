@@ -26,8 +26,8 @@ pub(super) mod field {
 pub const MIN_HEADER_LEN: usize = field::DST.end;
 
 pub(super) const DONT_FRAGMENT: u16 = 0x4000;
-const MORE_FRAGMENTS: u16 = 0x2000;
-const OFFSET: u16 = 0x1fff;
+pub(super) const MORE_FRAGMENTS: u16 = 0x2000;
+pub(super) const OFFSET: u16 = 0x1fff;
 
 /// A view of an IPv4 packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +104,12 @@ impl<T: AsRef<[u8]>> Ipv4<T> {
     #[must_use]
     pub fn dont_fragment(&self) -> bool {
         u16_at(self.0.as_ref(), field::FLAGS_OFFSET) & DONT_FRAGMENT != 0
+    }
+
+    /// Whether parts of the same packet follow behind this one.
+    #[must_use]
+    pub fn more_fragments(&self) -> bool {
+        u16_at(self.0.as_ref(), field::FLAGS_OFFSET) & MORE_FRAGMENTS != 0
     }
 
     /// Which fragment this is, if it is one.
