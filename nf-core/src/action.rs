@@ -68,10 +68,14 @@ impl Action {
         if let (Some(addresses), Some(ports)) = (addresses, ports) {
             self.fix_transport_checksum(frame, offsets, field, addresses, ports);
         }
-        if let Some(macs) = frame.get_mut(..12) {
-            macs[..6].copy_from_slice(adjacency.dst_mac.as_bytes());
-            macs[6..].copy_from_slice(adjacency.src_mac.as_bytes());
-        }
+        rewrite_macs(adjacency, frame);
+    }
+
+    /// The same for a fragment that is not the first of its datagram: it has neither ports nor a
+    /// transport checksum.
+    pub fn apply_to_later_fragment(&self, adjacency: &Adjacency, frame: &mut [u8]) {
+        self.rewrite_network(frame);
+        rewrite_macs(adjacency, frame);
     }
 
     /// Rewrites the IP header; the one's complement difference of the addresses.
@@ -144,6 +148,13 @@ impl Action {
             new = 0xffff;
         }
         write_u16(frame, at, new);
+    }
+}
+
+fn rewrite_macs(adjacency: &Adjacency, frame: &mut [u8]) {
+    if let Some(macs) = frame.get_mut(..12) {
+        macs[..6].copy_from_slice(adjacency.dst_mac.as_bytes());
+        macs[6..].copy_from_slice(adjacency.src_mac.as_bytes());
     }
 }
 

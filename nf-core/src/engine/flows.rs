@@ -7,19 +7,22 @@ use super::Engine;
 use super::flow_log::Came;
 use super::ports::Port;
 use super::walk::{First, Outcome, Stopped};
-use crate::action::{Action, ChecksumField, Offsets};
+use crate::action::{Action, ChecksumField, ETHERNET_LEN, Offsets};
 use crate::adjacency::Adjacency;
 use crate::fast_path::soft::STATE_FLAGS;
 use crate::fast_path::{Direction, Entry, Event, FastPath, TcpEvent, Transmit, Usage};
 use crate::flow::{Flow, InsertError, Phase};
 use crate::id::{AdjacencyId, FlowId, PortId};
 use crate::neighbour::{Change, NextHop, Waiting};
-use crate::packet::headers::{Headers, IpHeaders, Transport};
-use crate::packet::{MacAddr, TcpFlags, build};
+use crate::packet::headers::{Fragment, Headers, IpHeaders, Transport};
+use crate::packet::{Ipv4, MacAddr, TcpFlags, build, fragment};
 use crate::pipeline::{FlowEnd, Refusal};
 use crate::time::Time;
 use crate::tuple::{FlowKey, Protocol};
 use crate::verdict::{Drop, Verdict};
+
+/// What every link takes (RFC 791, section 3.2), in bytes. Most first packets are no larger.
+const LEAST_MTU: usize = 68;
 
 /// Flow numbers that one listing goes through at the most.
 const SLOTS_AT_ONCE: u32 = 1 << 16;
@@ -45,6 +48,9 @@ pub(super) struct Carried<'a> {
     pub ip: &'a IpHeaders,
     /// Payload bytes a segment, if the frame is a super-packet, else 0.
     pub segment_size: u16,
+    /// Of a fragment: what it leaves with, as all others of its datagram, if that has other
+    /// addresses then.
+    pub identification: Option<u32>,
 }
 
 impl Carried<'_> {
@@ -64,7 +70,18 @@ impl Carried<'_> {
         self.ip.l4_offset - self.ip.l3_offset + transport
     }
 
-    fn tcp_flags(&self) -> u8 {
+    /// Whether a router may send it on in fragments. RFC 8200 section 4.5: "unlike IPv4,
+    /// fragmentation in IPv6 is performed only by source nodes".
+    fn may_be_fragmented(&self) -> bool {
+        let packet = self.frame.get(self.ip.l3_offset..).unwrap_or_default();
+        self.ip.is_ipv4() && Ipv4::new_checked(packet).is_ok_and(|packet| !packet.dont_fragment())
+    }
+
+    pub fn is_fragment(&self) -> bool {
+        self.ip.fragment != Fragment::None
+    }
+
+    pub fn tcp_flags(&self) -> u8 {
         match self.ip.transport {
             Transport::Tcp { flags, .. } => flags.0,
             _ => 0,
@@ -158,15 +175,27 @@ impl Engine {
         let Some((port, mtu)) = self.out_port(flow, direction) else {
             return Verdict::Dropped(Drop::PortGone);
         };
-        if carried.on_the_wire() > usize::from(mtu) {
+        let is_too_big = carried.on_the_wire() > usize::from(mtu);
+        // RFC 1191 section 3: the message is for datagrams that cannot be fragmented.
+        if is_too_big && !carried.may_be_fragmented() {
             self.report_too_big(now, flow.key(direction).port, &carried.frame, mtu, fast_path);
             return Verdict::Dropped(Drop::TooBig);
         }
         let Some(adjacency) = self.adjacency(port, MacAddr::default()) else {
             return Verdict::Dropped(Drop::PortGone);
         };
-        let offsets = Offsets { transport: carried.ip.l4_offset };
-        action.apply(&adjacency, &mut carried.frame, offsets, ChecksumField::Complete);
+        if let Fragment::Later { .. } = carried.ip.fragment {
+            action.apply_to_later_fragment(&adjacency, &mut carried.frame);
+        } else {
+            let offsets = Offsets { transport: carried.ip.l4_offset };
+            action.apply(&adjacency, &mut carried.frame, offsets, ChecksumField::Complete);
+        }
+        let leaves_as = (action.rewrite.src.ip(), action.rewrite.dst.ip());
+        if let Some(own) = self.own_identification(&carried, is_too_big)
+            && leaves_as != (carried.ip.src, carried.ip.dst)
+        {
+            fragment::set_identification(&mut carried.frame, carried.ip, own);
+        }
         let frame = Waiting { frame: carried.frame, segment_size: carried.segment_size };
         self.send_or_wait(now, port, action.adjacency, frame, fast_path)
     }
@@ -182,7 +211,7 @@ impl Engine {
     ) -> Verdict {
         if let Some((_, mac)) = self.neighbours.resolved(slot) {
             frame.frame[..6].copy_from_slice(mac.as_bytes());
-            send(port, frame, fast_path);
+            self.send(port, frame, fast_path);
             return Verdict::Forwarded;
         }
         if !self.neighbours.revive(now, slot) {
@@ -208,6 +237,11 @@ impl Engine {
         let Some(flow) = self.flows.get(id) else {
             return Verdict::Dropped(Drop::NoFlow);
         };
+        if carried.is_fragment()
+            && !self.forward_fragments(&flow.claims, flow.forward.tuple.protocol)
+        {
+            return Verdict::Dropped(Drop::FragmentPolicy);
+        }
         let (seen, flags) = (carried.usage(now), carried.tcp_flags());
         let verdict = self.carry(now, &flow, direction, carried, fast_path);
         if let Verdict::Dropped(_) = verdict {
@@ -225,6 +259,48 @@ impl Engine {
             self.tcp_event(now, TcpEvent { flow: id, direction, flags }, fast_path);
         }
         verdict
+    }
+
+    /// An identification for a packet that is a fragment, or is about to become several; the
+    /// segments of a super-packet count up from it.
+    fn own_identification(&mut self, carried: &Carried<'_>, is_too_big: bool) -> Option<u32> {
+        if carried.identification.is_none() && is_too_big {
+            return Some(self.fragments.take_identification());
+        }
+        carried.identification
+    }
+
+    /// Sends a rewritten frame: a super-packet as the segments it stands for, and in fragments what
+    /// is larger than the port takes.
+    fn send(
+        &mut self,
+        port: PortId,
+        Waiting { frame, segment_size }: Waiting,
+        fast_path: &mut dyn FastPath,
+    ) {
+        if segment_size == 0 {
+            self.send_packet(port, frame, fast_path);
+            return;
+        }
+        for frame in build::segment(&frame, usize::from(segment_size)) {
+            self.send_packet(port, frame, fast_path);
+        }
+    }
+
+    fn send_packet(&mut self, port: PortId, frame: Vec<u8>, fast_path: &mut dyn FastPath) {
+        let length = frame.len().saturating_sub(ETHERNET_LEN);
+        if length > LEAST_MTU
+            && let Some((_, mtu)) = self.port_link(port)
+            && length > usize::from(mtu)
+            && let Some(parts) = build::fragment(&frame, usize::from(mtu))
+        {
+            self.counters.fragmented += 1;
+            for frame in parts {
+                fast_path.transmit(Transmit { port, frame });
+            }
+            return;
+        }
+        fast_path.transmit(Transmit { port, frame });
     }
 
     fn out_port(&self, flow: &Flow, direction: Direction) -> Option<(PortId, u16)> {
@@ -273,7 +349,7 @@ impl Engine {
                         }
                         waiting.frame[..6].copy_from_slice(mac.as_bytes());
                         self.counters.verdict(Verdict::Forwarded);
-                        send(port, waiting, path);
+                        self.send(port, waiting, path);
                     }
                 }
                 Change::Failed { slot, waiting } => {
@@ -413,6 +489,13 @@ impl Engine {
             walked = self.walk(now, role, first, None, None);
         }
         let Stopped { why, rejected } = match walked {
+            Ok(outcome)
+                if carried.is_fragment()
+                    && !self.forward_fragments(&outcome.claims, key.tuple.protocol) =>
+            {
+                self.release(now, outcome.claims, FlowEnd::Refused);
+                return Verdict::Dropped(Drop::FragmentPolicy);
+            }
             Ok(outcome) => {
                 return self.establish(now, key, headers, &outcome, carried, fast_path);
             }
@@ -482,16 +565,5 @@ pub(super) fn action_of(flow: &Flow, direction: Direction) -> Action {
         Direction::Reverse => {
             Action { rewrite: flow.forward.tuple.reversed(), adjacency: flow.reverse_out }
         }
-    }
-}
-
-/// Sends a rewritten frame, a super-packet as the segments it stands for.
-fn send(port: PortId, Waiting { frame, segment_size }: Waiting, fast_path: &mut dyn FastPath) {
-    if segment_size == 0 {
-        fast_path.transmit(Transmit { port, frame });
-        return;
-    }
-    for frame in build::segment(&frame, usize::from(segment_size)) {
-        fast_path.transmit(Transmit { port, frame });
     }
 }
