@@ -10,6 +10,7 @@
 use nf_core::pipeline::{Claim, FlowEnd, Function, Originated, Passed, PortPool, Refusal, Walk};
 use nf_core::time::Time;
 use nf_core::translator::{External, PAIRED, RealmConfig, RealmUsage, SourceTranslator};
+use nf_core::tuple::Protocol;
 use nf_core::verdict::Drop;
 use nf_core::vpc::id::NatGatewayId;
 use nf_core::vpc::{EniIx, InterfaceType, Owner, Snapshot};
@@ -84,6 +85,11 @@ impl Function for Nat {
 
     fn port_pool(&self, claim: Claim) -> Option<PortPool> {
         self.translator.port_pool(claim)
+    }
+
+    fn forwards_fragments(&self, claim: Claim, protocol: Protocol) -> bool {
+        let translation = self.translator.translation(claim);
+        translation.is_none_or(|translation| translation.forwards_fragments(protocol))
     }
 
     fn set_aside(&mut self, now: Time, pool: PortPool, count: usize, ports: &mut Vec<u16>) {

@@ -244,6 +244,13 @@ impl<K: Eq + Hash + Clone> SourceTranslator<K> {
         realm.leases.release(now, held.lease, quarantine);
     }
 
+    /// How the realm of this claim translates.
+    #[must_use]
+    pub fn translation(&self, claim: Claim) -> Option<&Translation> {
+        let held = self.held.get(claim.0)?;
+        Some(&self.realms[held.realm.place()].translation)
+    }
+
     /// The pool that the port of this claim is from.
     #[must_use]
     pub fn port_pool(&self, claim: Claim) -> Option<PortPool> {

@@ -5,6 +5,7 @@
 mod classes;
 mod flow_logs;
 mod flows;
+mod fragments;
 mod groups;
 
 use std::net::SocketAddr;

@@ -21,7 +21,8 @@ mod path;
 mod snapshot;
 
 pub use document::{
-    Compression, ConnectivityType, Document, FlowLogResource, InstanceState, Scheme, TrafficType,
+    Compression, ConnectivityType, Document, FlowLogResource, ForwardedFragments, InstanceState,
+    Scheme, TrafficType,
 };
 pub use invalid::{
     Invalid, InvalidAttachment, InvalidFlowLog, InvalidKind, InvalidPrefix, InvalidPrefixList,

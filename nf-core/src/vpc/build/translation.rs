@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::interface::Interfaces;
 use super::{Path, Problems};
 use crate::lease::PortRange;
-use crate::vpc::document::{self, ConnectivityType, Document};
+use crate::vpc::document::{self, ConnectivityType, Document, ForwardedFragments};
 use crate::vpc::model::{Bridge, NatAddress, NatGateway, Translation};
 
 /// A week: longer than any keep-alive, short enough for the kernel's wrapping clock ticks.
@@ -80,13 +80,14 @@ pub(super) fn bridges(
         .collect()
 }
 
-/// The keys that NAT gateways and bridges have in common.
+/// The keys that NAT gateways and bridges have in common, and which fragments they forward.
 struct Timers {
     tcp_idle: u32,
     udp_idle: u32,
     icmp_idle: u32,
     quarantine: u32,
     port_range: PortRange,
+    fragments: ForwardedFragments,
 }
 
 impl From<&document::NatGateway> for Timers {
@@ -97,6 +98,7 @@ impl From<&document::NatGateway> for Timers {
             icmp_idle: gateway.icmp_idle_timeout_seconds,
             quarantine: gateway.port_quarantine_seconds,
             port_range: gateway.port_range,
+            fragments: gateway.fragments,
         }
     }
 }
@@ -109,6 +111,7 @@ impl From<&document::LambdaBridge> for Timers {
             icmp_idle: bridge.icmp_idle_timeout_seconds,
             quarantine: bridge.port_quarantine_seconds,
             port_range: bridge.port_range,
+            fragments: ForwardedFragments::All,
         }
     }
 }
@@ -130,6 +133,7 @@ impl Timers {
             icmp_idle_timeout: seconds(self.icmp_idle),
             port_range: self.port_range,
             port_quarantine: seconds(self.quarantine),
+            fragments: self.fragments,
         }
     }
 }

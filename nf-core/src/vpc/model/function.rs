@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{EniIx, SubnetIx, TargetGroupIx, VpcIx};
 use crate::lease::PortRange;
 use crate::tuple::Protocol;
-use crate::vpc::document::{ConnectivityType, Scheme};
+use crate::vpc::document::{ConnectivityType, ForwardedFragments, Scheme};
 use crate::vpc::id::{BridgeId, LoadBalancerName, NatGatewayId, TargetGroupName};
 
 /// How a function that leases ports does it.
@@ -23,9 +23,20 @@ pub struct Translation {
     pub port_range: PortRange,
     /// How long a released port rests before it is used again toward the same destination.
     pub port_quarantine: Duration,
+    /// Which packets in fragments go on.
+    pub fragments: ForwardedFragments,
 }
 
 impl Translation {
+    /// Whether fragments of a protocol's packets go on.
+    #[must_use]
+    pub const fn forwards_fragments(&self, protocol: Protocol) -> bool {
+        match self.fragments {
+            ForwardedFragments::All => true,
+            ForwardedFragments::Udp => matches!(protocol, Protocol::Udp),
+        }
+    }
+
     /// The idle time of a protocol.
     #[must_use]
     pub const fn idle_timeout(&self, protocol: Protocol) -> Duration {
