@@ -1,5 +1,5 @@
-//! Packets that come in fragments: the first of a datagram is a packet like any other, and leads the
-//! others the way it goes ([`crate::fragment`]).
+//! Packets that come in fragments: the first of a datagram is a packet like any other, and leads
+//! the others the way it goes ([`crate::fragment`]).
 //!
 //! A transport checksum covers the whole datagram, so nobody on the way can verify it; adjusted by
 //! difference (RFC 1624) it stays as right as it was.

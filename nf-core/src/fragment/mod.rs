@@ -57,7 +57,7 @@ pub struct Way {
     pub flow: FlowId,
     /// Which way it went there.
     pub direction: Direction,
-    /// What it was found by. The flow's number may be another's by the time the next fragment comes.
+    /// What it was found by. The flow's number may be another's when the next fragment comes.
     pub key: FlowKey,
     /// The addresses it left with.
     pub rewrite: Tuple,
