@@ -14,7 +14,9 @@ use nf_core::id::FlowId;
 use nf_core::packet::build::{Frame, UdpDatagram};
 use nf_core::packet::{Headers, IcmpErrorKind, MacAddr, TcpFlags, build};
 use nf_core::pipeline::{FlowEnd, Function};
-use nf_core::testing::{Fate, World, checksums_are_right, host_mac};
+use nf_core::testing::{
+    Fate, World, checksums_are_right, host_mac, identification_of, in_fragments,
+};
 use nf_core::tuple::Tuple;
 use nf_core::verdict::{Drop, Verdict};
 
@@ -510,4 +512,50 @@ fn a_packet_of_an_environments_that_is_rejected_is_told_of_under_its_name() {
     w.pass(Duration::from_mins(1));
     let told: Vec<_> = w.recorded().into_iter().map(|(_, line)| line).collect();
     assert_eq!(told, ["ingress 10.0.1.99 5432 1 REJECT env-0"]);
+}
+
+/// Clones of one another: their packets differ in the port they come by and in nothing else.
+#[test]
+fn fragments_of_one_environment_never_follow_those_of_another() {
+    let mut w = world(2);
+    for dst in [DATABASE, OUTSIDE] {
+        let by = if dst == DATABASE { "db" } else { "wan" };
+        let parts = |n: usize| {
+            let whole = query(dst, &format!("{n}").repeat(2000)).build();
+            in_fragments(&whole, 800, 0x0102)
+        };
+        let (one, other) = (parts(0), parts(1));
+        // The later fragments of the one come before the first of the other.
+        for part in &one[1..] {
+            assert_eq!(w.send("env-0", part.clone()), []);
+        }
+        let of_other: Vec<_> =
+            other.iter().map(|part| only(w.send("env-1", part.clone()), by)).collect();
+        let of_one = w.send("env-0", one[0].clone());
+        let ids = |frames: &[Vec<u8>]| -> BTreeSet<_> {
+            frames.iter().map(|frame| identification_of(frame)).collect()
+        };
+        let of_one: Vec<_> = of_one.into_iter().map(|(_, frame)| frame).collect();
+        assert_eq!((of_one.len(), of_other.len()), (3, 3));
+        assert!(of_one.iter().all(|frame| frame.last() == Some(&b'0')));
+        assert!(of_other.iter().all(|frame| frame.last() == Some(&b'1')));
+        assert_eq!((ids(&of_one).len(), ids(&of_other).len()), (1, 1));
+        assert_ne!(ids(&of_one), ids(&of_other), "they share an address");
+
+        // Each hears its own answer, in fragments as well.
+        let expected = query(dst, "").build();
+        for (n, first) in [(0, &of_one[0]), (1, &of_other[0])] {
+            let seen = tuple(first);
+            let answer = Frame::udp(seen.dst, seen.src).payload([b'a' + n; 2000]).build();
+            for part in in_fragments(&answer, 800, 9).iter().rev() {
+                for (port, frame) in w.send(by, part.clone()) {
+                    assert_eq!(port, environment(usize::from(n)));
+                    assert_eq!(frame.last(), Some(&(b'a' + n)));
+                    assert_eq!(frame[30..34], expected[26..30], "to the address they all have");
+                }
+            }
+        }
+    }
+    assert_eq!(w.engine.counters().packets_waiting(), 0);
+    assert!(w.engine.fragments().is_empty());
 }

@@ -121,6 +121,11 @@ impl Function for Nat {
         self.translator.port_pool(claim)
     }
 
+    fn forwards_fragments(&self, claim: Claim, protocol: Protocol) -> bool {
+        let translation = self.translator.translation(claim);
+        translation.is_none_or(|translation| translation.forwards_fragments(protocol))
+    }
+
     fn set_aside(&mut self, now: Time, pool: PortPool, count: usize, ports: &mut Vec<u16>) {
         self.translator.set_aside(now, pool, count, ports);
     }

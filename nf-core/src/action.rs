@@ -79,6 +79,13 @@ impl Action {
         set_macs(frame, adjacency);
     }
 
+    /// The same for a fragment that is not the first of its datagram: it has neither ports nor a
+    /// transport checksum.
+    pub fn apply_to_later_fragment(&self, adjacency: &Adjacency, frame: &mut [u8]) {
+        self.rewrite_network(frame);
+        set_macs(frame, adjacency);
+    }
+
     /// Rewrites the IP header; the one's complement difference of the addresses.
     fn rewrite_network(&self, frame: &mut [u8]) -> Option<u32> {
         match (self.rewrite.src.ip(), self.rewrite.dst.ip()) {

@@ -13,6 +13,7 @@ pub mod engine;
 pub mod fast_path;
 pub mod flow;
 pub mod flow_log;
+pub mod fragment;
 pub mod id;
 pub mod lease;
 pub mod maglev;

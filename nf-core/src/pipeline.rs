@@ -19,7 +19,7 @@ use crate::id::PortId;
 use crate::maglev::HashSeed;
 use crate::packet::TcpFlags;
 use crate::time::Time;
-use crate::tuple::Tuple;
+use crate::tuple::{Protocol, Tuple};
 use crate::verdict::Drop;
 use crate::vpc::{EniIx, InterfaceType, Snapshot, SubnetIx};
 
@@ -108,7 +108,7 @@ impl Walk<'_> {
     #[must_use]
     pub fn is_late_tcp(&self) -> bool {
         self.prior.is_none()
-            && self.tuple.protocol == crate::tuple::Protocol::Tcp
+            && self.tuple.protocol == Protocol::Tcp
             && !TcpFlags(self.tcp_flags).opens()
     }
 }
@@ -209,6 +209,12 @@ pub trait Function: Any + Send {
     /// function says so are made by the fast path itself.
     fn port_pool(&self, _claim: Claim) -> Option<PortPool> {
         None
+    }
+
+    /// Whether fragments of the packets of this claim's flow go on, of which `protocol` is the
+    /// transport's.
+    fn forwards_fragments(&self, _claim: Claim, _protocol: Protocol) -> bool {
+        true
     }
 
     /// Sets up to `count` ports of a pool aside for flows that the fast path makes. One of them

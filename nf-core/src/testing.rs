@@ -6,6 +6,7 @@
 //! do with the gateway's own, unless what came in was damaged already.
 
 mod checksum;
+mod fragments;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -26,6 +27,7 @@ use crate::verdict::{Drop, Punt, Verdict};
 use crate::vpc::{Document, Snapshot};
 
 pub use checksum::{checksums_are_right, reference_checksum};
+pub use fragments::{identification_of, in_fragments};
 
 /// Makes the functions of an engine; again when it is started again.
 pub type Functions = fn(u64) -> Vec<Box<dyn Function>>;

@@ -31,7 +31,7 @@ use crate::pipeline::{Claim, FlowEnd, MeteredAs, PortPool, Walk};
 use crate::slots::Slots;
 use crate::time::Time;
 use crate::verdict::Drop;
-use crate::vpc::Mapping;
+use crate::vpc::{Mapping, Translation};
 
 pub use holdings::{ClientHolding, DestinationHolding, Holdings, RefusedDestination};
 pub use realm::{External, RealmConfig, RealmUsage};
@@ -255,6 +255,20 @@ impl<K: Eq + Hash + Clone> SourceTranslator<K> {
         }
     }
 
+    /// How the realm of this claim translates.
+    #[must_use]
+    pub fn translation(&self, claim: Claim) -> Option<&Translation> {
+        Some(self.realms[self.realm_of(claim)?.place()].translation())
+    }
+
+    fn realm_of(&self, claim: Claim) -> Option<RealmNumber> {
+        if claim.0 & SHARED == 0 {
+            self.alone.get(claim.0).map(|held| held.realm)
+        } else {
+            self.shared.get(claim.0 & !SHARED).map(|held| held.realm)
+        }
+    }
+
     /// What the traffic of a flow is counted as.
     #[must_use]
     pub fn metered_as(&self, claim: Claim) -> Option<MeteredAs> {
@@ -270,12 +284,7 @@ impl<K: Eq + Hash + Clone> SourceTranslator<K> {
 
     /// Counts a TCP connection that was answered.
     pub fn answered(&mut self, claim: Claim) {
-        let realm = if claim.0 & SHARED == 0 {
-            self.alone.get(claim.0).map(|held| held.realm)
-        } else {
-            self.shared.get(claim.0 & !SHARED).map(|held| held.realm)
-        };
-        if let Some(realm) = realm {
+        if let Some(realm) = self.realm_of(claim) {
             self.realms[realm.place()].usage.connections_established_total += 1;
         }
     }

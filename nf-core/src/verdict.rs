@@ -123,8 +123,9 @@ reasons! {
         NeighbourUnreachable = 15 "neighbour_unreachable",
         /// Too many packets already wait for the next hop.
         NeighbourQueueFull = 16 "neighbour_queue_full",
-        /// A fragment; they are not reassembled.
-        Fragment = 17 "fragment",
+        /// A fragment that no sender makes: without data, not of a multiple of eight bytes though
+        /// more follow, past the end of any datagram, or amid a TCP header.
+        FragmentInvalid = 17 "fragment_invalid",
         /// An IPv6 extension header that is not walked over.
         ExtensionHeader = 18 "extension_header",
         /// TTL or hop limit ran out; the sender was told.
@@ -139,7 +140,7 @@ reasons! {
         TooManyFunctions = 23 "too_many_functions",
         /// A protocol this function does not carry.
         Protocol = 24 "protocol",
-        /// The port went away before the packet could leave by it.
+        /// The port went away, or got another use, before the packet could leave.
         PortGone = 25 "port_gone",
         /// The tuple the packet would leave with belongs to another flow.
         TupleInUse = 26 "tuple_in_use",
@@ -147,11 +148,26 @@ reasons! {
         SecurityGroup = 27 "security_group",
         /// Routed to an interface that neither has the destination address nor forwards for others.
         DestinationCheck = 28 "destination_check",
+        /// A fragment with bytes that another one of its datagram carries as well, and every
+        /// later one of that datagram.
+        FragmentOverlap = 29 "fragment_overlap",
+        /// A fragment that waits already.
+        FragmentDuplicate = 30 "fragment_duplicate",
+        /// The first fragment of its datagram did not come in time.
+        FragmentTimeout = 31 "fragment_timeout",
+        /// Too many datagrams are under way in fragments; the oldest gave way.
+        FragmentTableFull = 32 "fragment_table_full",
+        /// Too many bytes wait for first fragments, or a datagram has too many parts.
+        FragmentQueueFull = 33 "fragment_queue_full",
+        /// The first fragment of its datagram did not go on, or its flow has ended since.
+        FragmentRefused = 34 "fragment_refused",
+        /// A NAT gateway on the way does not forward fragments of this protocol.
+        FragmentPolicy = 35 "fragment_policy",
         /// The client holds as many ports as it may have.
-        ClientQuota = 29 "client_quota",
+        ClientQuota = 36 "client_quota",
         /// The client holds its share of the ports toward this destination, and the last ones are
         /// for others.
-        FairShare = 30 "fair_share",
+        FairShare = 37 "fair_share",
     }
 }
 
@@ -160,7 +176,8 @@ reasons! {
 pub enum Verdict {
     /// Sent on, rewritten.
     Forwarded,
-    /// Kept until its next hop is known; a second verdict follows.
+    /// Kept until its next hop is known, or the way of the datagram it is a fragment of; another
+    /// verdict follows.
     Queued,
     /// Taken by the gateway itself: an ARP or echo request it answered, a probe's reply.
     Consumed,

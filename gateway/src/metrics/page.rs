@@ -35,6 +35,7 @@ pub(super) fn render(sample: &Sample) -> String {
         control(&sample.control);
         datapath(&sample.core);
         engine(&sample.core.counters);
+        fragments(&sample.core);
         security_groups(&sample.core.rejected_by_groups);
         flows(&sample.core);
         translation::usage(&NAT_GATEWAY, &sample.core.nat_gateways);
@@ -248,13 +249,18 @@ fn engine(counters: &Counters) {
     let verdict = |verdict, reason| vec![label("verdict", verdict), label("reason", reason)];
     packets.with(verdict("forwarded", "flow"), counters.forwarded);
     packets.with(verdict("consumed", "gateway"), counters.consumed);
-    for (reason, value) in Drop::ALL.iter().zip(counters.dropped) {
+    for (reason, value) in Drop::ALL.iter().zip(*counters.dropped) {
         packets.with(verdict("dropped", reason.label()), value);
     }
     level(
         "halfspace_engine_waiting_packets",
-        "Packets that wait until their next hop is known.",
+        "Packets that wait until their next hop is known, or for the first fragment.",
         counters.packets_waiting(),
+    );
+    count(
+        "halfspace_engine_fragmented_packets_total",
+        "IPv4 packets too large for where they left that were sent on in fragments.",
+        counters.fragmented,
     );
     count(
         "halfspace_engine_answers_total",
@@ -270,6 +276,19 @@ fn engine(counters: &Counters) {
         "halfspace_engine_solicitations_total",
         "ARP and NDP questions the gateway asked.",
         counters.solicitations,
+    );
+}
+
+fn fragments(core: &Core) {
+    level(
+        "halfspace_fragment_datagrams",
+        "Datagrams that are under way in fragments.",
+        core.fragment_datagrams,
+    );
+    level(
+        "halfspace_fragment_waiting_bytes",
+        "Bytes of fragments that wait for the first one of their datagram.",
+        core.fragment_waiting_bytes,
     );
 }
 

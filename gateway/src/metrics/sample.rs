@@ -36,6 +36,9 @@ pub(super) struct Core {
     pub(super) statistics: Option<Statistics>,
     pub(super) counters: Counters,
     pub(super) rejected_by_groups: Vec<(String, Rejected)>,
+    /// Datagrams under way in fragments, and bytes of those that wait for the first one.
+    pub(super) fragment_datagrams: u64,
+    pub(super) fragment_waiting_bytes: u64,
     pub(super) flows: u64,
     pub(super) flow_capacity: u64,
     pub(super) flow_timers: u64,
@@ -107,6 +110,8 @@ impl Core {
                 .rejected_by_groups()
                 .map(|(id, rejected)| (id.to_string(), *rejected))
                 .collect(),
+            fragment_datagrams: engine.fragments().len() as u64,
+            fragment_waiting_bytes: engine.fragments().waiting_bytes() as u64,
             flows: engine.flow_count() as u64,
             flow_capacity: engine.flow_capacity() as u64,
             flow_timers: engine.timer_count() as u64,

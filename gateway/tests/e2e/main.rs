@@ -18,6 +18,7 @@ mod classes;
 mod elastic_ip;
 mod eni;
 mod flow_logs;
+mod fragments;
 mod nat;
 mod nat64;
 mod nlb;

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use nf_core::fast_path::Metered;
 use nf_core::packet::TcpFlags;
 
 use super::*;
@@ -190,7 +191,8 @@ fn hairpinning_is_filtered_like_everything_else_and_leaves_nothing_behind_if_it_
     let before = usage(&w);
     assert_eq!(pass(&mut w, "i", "10.0.1.10:4000", &j), None);
     assert_eq!(w.fate(), dropped(Drop::Unsolicited));
-    assert_eq!(usage(&w), before);
+    let refused = Metered { packets: 1, bytes: 33 };
+    assert_eq!(usage(&w), RealmUsage { dropped_from_source: refused, ..before });
     // Once the other has sent to that address, it may.
     let i = seen_as(&mut w, "i", "10.0.1.10:4000", "192.0.2.1:53");
     assert_eq!(pass(&mut w, "j", "10.0.1.11:4000", &i), None, "nor has this one been sent to");

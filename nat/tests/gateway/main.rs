@@ -5,10 +5,12 @@
 mod classes;
 mod flow_logs;
 mod flows;
+mod fragments;
 mod groups;
 mod independent;
 mod limits;
 mod nat64;
+mod traffic;
 
 use std::net::SocketAddr;
 
@@ -153,6 +155,19 @@ fn dropped(reason: Drop) -> Fate {
 
 fn usage(w: &World) -> RealmUsage {
     w.engine.function_as::<Nat>().unwrap().usage().next().unwrap().1
+}
+
+/// With one TCP connection that was answered.
+fn one_open_connection() -> RealmUsage {
+    RealmUsage {
+        flows_total: 1,
+        leases: 1,
+        clients: 1,
+        active_connections: 1,
+        connection_attempts_total: 1,
+        connections_established_total: 1,
+        ..RealmUsage::default()
+    }
 }
 
 fn flows(w: &mut World) -> Vec<FlowView> {

@@ -2,7 +2,8 @@
 
 use crate::fast_path::Usage;
 use crate::fast_path::soft::STATE_FLAGS;
-use crate::packet::headers::{IpHeaders, Transport};
+use crate::packet::Ipv4;
+use crate::packet::headers::{Fragment, IpHeaders, Transport};
 use crate::time::Time;
 
 /// A packet that user space itself sends on.
@@ -11,6 +12,9 @@ pub(super) struct Carried<'a> {
     pub ip: &'a IpHeaders,
     /// Payload bytes a segment, if the frame is a super-packet, else 0.
     pub segment_size: u16,
+    /// Of a fragment: what it leaves with, as all others of its datagram, if that has other
+    /// addresses then.
+    pub identification: Option<u32>,
 }
 
 impl Carried<'_> {
@@ -28,6 +32,17 @@ impl Carried<'_> {
             _ => 8,
         };
         self.ip.l4_offset - self.ip.l3_offset + transport
+    }
+
+    /// Whether a router may send it on in fragments. RFC 8200 section 4.5: "unlike IPv4,
+    /// fragmentation in IPv6 is performed only by source nodes".
+    pub fn may_be_fragmented(&self) -> bool {
+        let packet = self.frame.get(self.ip.l3_offset..).unwrap_or_default();
+        self.ip.is_ipv4() && Ipv4::new_checked(packet).is_ok_and(|packet| !packet.dont_fragment())
+    }
+
+    pub fn is_fragment(&self) -> bool {
+        self.ip.fragment != Fragment::None
     }
 
     pub fn tcp_flags(&self) -> u8 {

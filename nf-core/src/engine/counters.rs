@@ -1,5 +1,7 @@
 //! What the engine counts. The sum of the verdicts equals the packets in.
 
+use std::ops::{Deref, DerefMut};
+
 use crate::pipeline::FlowEnd;
 use crate::verdict::{Drop, Punt, Verdict};
 
@@ -13,7 +15,7 @@ pub struct Counters {
     /// Packets that ended as [`Verdict::Consumed`].
     pub consumed: u64,
     /// Packets that ended as [`Verdict::Dropped`], by reason.
-    pub dropped: [u64; Drop::ALL.len()],
+    pub dropped: Drops,
     /// Packets that were ever put in a queue; each is counted again when it leaves it.
     pub queued: u64,
     /// Packets that left a queue.
@@ -28,6 +30,8 @@ pub struct Counters {
     pub flows_ended: [u64; FlowEnd::ALL.len()],
     /// Flows found right, or put right, under a newer snapshot.
     pub flows_revalidated: u64,
+    /// Packets too large for where they left that were sent on in fragments.
+    pub fragmented: u64,
     /// Answers the gateway gave: RST, ICMP errors, echo replies, ARP and NDP.
     pub answers: u64,
     /// RSTs and ICMP errors that were not sent because a port had had its share.
@@ -37,6 +41,30 @@ pub struct Counters {
     /// Packets functions sent of their own accord, health checks for instance. They have verdicts
     /// as well.
     pub originated: u64,
+}
+
+/// A number for each reason to drop, in the order of [`Drop::ALL`].
+#[derive(Clone, Debug)]
+pub struct Drops([u64; Drop::ALL.len()]);
+
+impl Default for Drops {
+    fn default() -> Self {
+        Self([0; Drop::ALL.len()])
+    }
+}
+
+impl Deref for Drops {
+    type Target = [u64; Drop::ALL.len()];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Drops {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
 }
 
 impl Counters {
@@ -65,7 +93,7 @@ impl Counters {
         self.forwarded + self.consumed + self.dropped.iter().sum::<u64>()
     }
 
-    /// Packets that wait for a next hop.
+    /// Packets that wait for a next hop, or for the first fragment of their datagram.
     #[must_use]
     pub fn packets_waiting(&self) -> u64 {
         self.queued - self.dequeued

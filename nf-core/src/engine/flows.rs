@@ -9,19 +9,22 @@ use super::flow_log::Came;
 use super::ports::Port;
 use super::translation::AcrossFamilies;
 use super::walk::{First, Outcome, Stopped};
-use crate::action::{Action, ChecksumField, Offsets, identification};
+use crate::action::{Action, ChecksumField, ETHERNET_LEN, Offsets, identification};
 use crate::adjacency::Adjacency;
 use crate::fast_path::soft::STATE_FLAGS;
 use crate::fast_path::{Direction, Entry, Event, FastPath, TcpEvent, Transmit, Usage};
 use crate::flow::{Flow, InsertError, Phase};
 use crate::id::{AdjacencyId, FlowId, PortId};
 use crate::neighbour::{Change, NextHop, Waiting};
-use crate::packet::headers::Headers;
-use crate::packet::{MacAddr, TcpFlags, build};
+use crate::packet::headers::{Fragment, Headers};
+use crate::packet::{MacAddr, TcpFlags, build, fragment};
 use crate::pipeline::{FlowEnd, Refusal};
 use crate::time::Time;
 use crate::tuple::{FlowKey, Protocol};
 use crate::verdict::{Drop, Verdict};
+
+/// What every link takes (RFC 791, section 3.2), in bytes. Most first packets are no larger.
+const LEAST_MTU: usize = 68;
 
 /// Flow numbers that one listing goes through at the most.
 const SLOTS_AT_ONCE: u32 = 1 << 16;
@@ -133,20 +136,36 @@ impl Engine {
             return Verdict::Dropped(Drop::PortGone);
         };
         if action.translates(&flow.key(direction).tuple) {
+            // Its fragments would have to be those of a packet with another header.
+            if carried.is_fragment() {
+                return Verdict::Dropped(Drop::FragmentRefused);
+            }
             let identification = identification(nth.0, nth.1);
             let across =
                 AcrossFamilies { key: flow.key(direction), action, identification, port, mtu };
             return self.carry_across(now, &across, carried, fast_path);
         }
-        if carried.on_the_wire() > usize::from(mtu) {
+        let is_too_big = carried.on_the_wire() > usize::from(mtu);
+        // RFC 1191 section 3: the message is for datagrams that cannot be fragmented.
+        if is_too_big && !carried.may_be_fragmented() {
             self.report_too_big(now, flow.key(direction).port, &carried.frame, mtu, fast_path);
             return Verdict::Dropped(Drop::TooBig);
         }
         let Some(adjacency) = self.adjacency(port, MacAddr::default()) else {
             return Verdict::Dropped(Drop::PortGone);
         };
-        let offsets = Offsets { transport: carried.ip.l4_offset };
-        action.apply(&adjacency, &mut carried.frame, offsets, ChecksumField::Complete);
+        if let Fragment::Later { .. } = carried.ip.fragment {
+            action.apply_to_later_fragment(&adjacency, &mut carried.frame);
+        } else {
+            let offsets = Offsets { transport: carried.ip.l4_offset };
+            action.apply(&adjacency, &mut carried.frame, offsets, ChecksumField::Complete);
+        }
+        let leaves_as = (action.rewrite.src.ip(), action.rewrite.dst.ip());
+        if let Some(own) = self.own_identification(&carried, is_too_big)
+            && leaves_as != (carried.ip.src, carried.ip.dst)
+        {
+            fragment::set_identification(&mut carried.frame, carried.ip, own);
+        }
         let frame = Waiting { frame: carried.frame, segment_size: carried.segment_size };
         self.send_or_wait(now, port, action.adjacency, frame, fast_path)
     }
@@ -162,7 +181,7 @@ impl Engine {
     ) -> Verdict {
         if let Some((_, mac)) = self.neighbours.resolved(slot) {
             frame.frame[..6].copy_from_slice(mac.as_bytes());
-            send(port, frame, fast_path);
+            self.send(port, frame, fast_path);
             return Verdict::Forwarded;
         }
         if !self.neighbours.revive(now, slot) {
@@ -188,6 +207,11 @@ impl Engine {
         let Some(flow) = self.flows.get(id) else {
             return Verdict::Dropped(Drop::NoFlow);
         };
+        if carried.is_fragment()
+            && !self.forward_fragments(&flow.claims, flow.forward.tuple.protocol)
+        {
+            return Verdict::Dropped(Drop::FragmentPolicy);
+        }
         let (seen, flags) = (carried.usage(now), carried.tcp_flags());
         let before = fast_path.usage(flow.key(direction)).unwrap_or_default();
         let nth = (id, before.packets);
@@ -206,6 +230,48 @@ impl Engine {
             self.tcp_event(now, TcpEvent { flow: id, direction, flags }, fast_path);
         }
         verdict
+    }
+
+    /// An identification for a packet that is a fragment, or is about to become several; the
+    /// segments of a super-packet count up from it.
+    fn own_identification(&mut self, carried: &Carried<'_>, is_too_big: bool) -> Option<u32> {
+        if carried.identification.is_none() && is_too_big {
+            return Some(self.fragments.take_identification());
+        }
+        carried.identification
+    }
+
+    /// Sends a rewritten frame: a super-packet as the segments it stands for, and in fragments what
+    /// is larger than the port takes.
+    fn send(
+        &mut self,
+        port: PortId,
+        Waiting { frame, segment_size }: Waiting,
+        fast_path: &mut dyn FastPath,
+    ) {
+        if segment_size == 0 {
+            self.send_packet(port, frame, fast_path);
+            return;
+        }
+        for frame in build::segment(&frame, usize::from(segment_size)) {
+            self.send_packet(port, frame, fast_path);
+        }
+    }
+
+    fn send_packet(&mut self, port: PortId, frame: Vec<u8>, fast_path: &mut dyn FastPath) {
+        let length = frame.len().saturating_sub(ETHERNET_LEN);
+        if length > LEAST_MTU
+            && let Some((_, mtu)) = self.port_link(port)
+            && length > usize::from(mtu)
+            && let Some(parts) = build::fragment(&frame, usize::from(mtu))
+        {
+            self.counters.fragmented += 1;
+            for frame in parts {
+                fast_path.transmit(Transmit { port, frame });
+            }
+            return;
+        }
+        fast_path.transmit(Transmit { port, frame });
     }
 
     fn out_port(&self, flow: &Flow, direction: Direction) -> Option<(PortId, u16)> {
@@ -254,7 +320,7 @@ impl Engine {
                         }
                         waiting.frame[..6].copy_from_slice(mac.as_bytes());
                         self.counters.verdict(Verdict::Forwarded);
-                        send(port, waiting, path);
+                        self.send(port, waiting, path);
                     }
                 }
                 Change::Failed { slot, waiting } => {
@@ -406,6 +472,13 @@ impl Engine {
             walked = self.walk(now, role, first, None, None);
         }
         let Stopped { why, rejected, refused, .. } = match walked {
+            Ok(outcome)
+                if carried.is_fragment()
+                    && !self.forward_fragments(&outcome.claims, key.tuple.protocol) =>
+            {
+                self.release(now, outcome.claims, FlowEnd::Refused);
+                return Verdict::Dropped(Drop::FragmentPolicy);
+            }
             Ok(outcome) => {
                 return self.establish(now, key, headers, &outcome, carried, fast_path);
             }
@@ -489,16 +562,5 @@ pub(super) fn action_of(flow: &Flow, direction: Direction) -> Action {
         Direction::Reverse => {
             Action { rewrite: flow.forward.tuple.reversed(), adjacency: flow.reverse_out }
         }
-    }
-}
-
-/// Sends a rewritten frame, a super-packet as the segments it stands for.
-fn send(port: PortId, Waiting { frame, segment_size }: Waiting, fast_path: &mut dyn FastPath) {
-    if segment_size == 0 {
-        fast_path.transmit(Transmit { port, frame });
-        return;
-    }
-    for frame in build::segment(&frame, usize::from(segment_size)) {
-        fast_path.transmit(Transmit { port, frame });
     }
 }

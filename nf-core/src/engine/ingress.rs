@@ -11,7 +11,7 @@ use crate::fast_path::{Direction, FastPath};
 use crate::id::PortId;
 use crate::packet::checksum::{self, L4Checksum};
 use crate::packet::headers::{Content, Fragment, Headers, IpHeaders, Transport};
-use crate::packet::{MacAddr, TcpFlags};
+use crate::packet::{MacAddr, TcpFlags, fragment};
 use crate::pipeline::FlowEnd;
 use crate::time::Time;
 use crate::tuple::FlowKey;
@@ -84,44 +84,45 @@ impl Engine {
         if ndp {
             return self.ndp(now, packet.port, headers, ip, packet.frame, fast_path);
         }
-        if ip.fragment != Fragment::None {
-            return Verdict::Dropped(Drop::Fragment);
-        }
-        if ip.has_options && !ip.is_ipv4() {
+        if ip.has_options && !ip.is_ipv4() && !fragment::is_alone(ip, packet.frame) {
             return Verdict::Dropped(Drop::ExtensionHeader);
         }
         if !self.may_have_source(packet.port, headers, ip.src) {
             return Verdict::Dropped(Drop::SourceCheck);
         }
+        if ip.fragment != Fragment::None {
+            return self.fragment(now, packet, headers, ip, fast_path);
+        }
         let Some(frame) = with_whole_checksum(packet.frame, ip) else {
             return Verdict::Dropped(Drop::BadChecksum);
         };
-        let carried = Carried { frame, ip, segment_size: packet.meta.segment_size };
-        let Some(tuple) = ip.tuple() else {
-            return match ip.transport {
-                Transport::IcmpError { .. } => {
-                    self.icmp_error(now, packet.port, ip, carried.frame, fast_path)
-                }
-                Transport::OtherIcmp { .. } => Verdict::Dropped(Drop::NotServed),
-                _ => Verdict::Dropped(Drop::Protocol),
-            };
-        };
-        if tcp_flags_contradict(ip) {
-            return Verdict::Dropped(Drop::Malformed);
+        if let Transport::IcmpError { .. } = ip.transport {
+            return self.icmp_error(now, packet.port, ip, frame, fast_path);
         }
-        let key = FlowKey { port: packet.port, tuple };
-        self.flow_packet(now, packet, key, headers, carried, fast_path)
+        let segment_size = packet.meta.segment_size;
+        let carried = Carried { frame, ip, segment_size, identification: None };
+        self.flow_packet(now, packet, headers, carried, fast_path)
     }
 
-    fn flow_packet(
+    /// A packet with a transport header.
+    pub(super) fn flow_packet(
         &mut self,
         now: Time,
         packet: &Punted<'_>,
-        key: FlowKey,
         headers: &Headers,
         carried: Carried<'_>,
         fast_path: &mut dyn FastPath,
     ) -> Verdict {
+        let Some(tuple) = carried.ip.tuple() else {
+            return Verdict::Dropped(match carried.ip.transport {
+                Transport::IcmpError { .. } | Transport::OtherIcmp { .. } => Drop::NotServed,
+                _ => Drop::Protocol,
+            });
+        };
+        if tcp_flags_contradict(carried.ip) {
+            return Verdict::Dropped(Drop::Malformed);
+        }
+        let key = FlowKey { port: packet.port, tuple };
         let known = self.flows.find(&key).or_else(|| self.find_made(now, &key, fast_path));
         if known.is_none()
             && let Some(verdict) = self.for_the_gateway(now, &key, &carried, fast_path)
@@ -141,7 +142,13 @@ impl Engine {
         // A new connection on the addresses of one that is over is a new flow: another port, perhaps
         // another target. One that is not over yet gets the packet and answers for itself. The far
         // side opens nothing, or it could end flows with a forged SYN.
-        if packet.reason == Punt::Reopen
+        let may_reopen = match packet.reason {
+            Punt::Reopen => true,
+            // The fast path has not looked at its flags.
+            Punt::Fragment => TcpFlags(carried.tcp_flags()).opens(),
+            _ => false,
+        };
+        if may_reopen
             && direction == Direction::Forward
             && self.flow(id, fast_path).is_some_and(|view| view.phase.may_reopen())
         {
@@ -173,6 +180,10 @@ impl Engine {
         let ix = self.snapshot.eni_at(vpc, dst)?;
         let eni = self.snapshot.eni(ix);
         if eni.owner == Owner::Instance {
+            return None;
+        }
+        // Functions take whole packets only.
+        if carried.ip.fragment != Fragment::None {
             return None;
         }
         let function = self.function(eni.interface_type)?;
@@ -224,11 +235,11 @@ impl Engine {
 }
 
 /// What the fast path handed over.
-struct Punted<'a> {
-    port: PortId,
+pub(super) struct Punted<'a> {
+    pub port: PortId,
     reason: Punt,
     meta: FrameMeta,
-    frame: &'a [u8],
+    pub frame: &'a [u8],
 }
 
 /// A copy of the frame with a whole transport checksum, or `None` if the packet is corrupt.

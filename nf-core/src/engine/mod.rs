@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | `ports` | what each port is for, and the addresses the gateway answers to |
 //! | `ingress` | one punted packet, from its bytes to its verdict |
+//! | `fragments` | packets that come in fragments |
 //! | `walk` | a first packet's way through the VPC model and the functions |
 //! | `passage` | the network interfaces it passes |
 //! | `public` | public addresses: which lead inside, and which nobody outside can have |
@@ -33,6 +34,7 @@ mod counters;
 mod farewell;
 mod flow_log;
 mod flows;
+mod fragments;
 mod groups;
 mod icmp_error;
 mod ingress;
@@ -66,6 +68,7 @@ use crate::fast_path::FastPath;
 use crate::flow::wheel::Wheel;
 use crate::flow::{Capacity, FlowTable};
 use crate::flow_log::Ledger;
+use crate::fragment::{Fragments, Limits};
 use crate::id::{FlowId, Generation};
 use crate::neighbour::{Change, Neighbours, Solicitation};
 use crate::packet::MacAddr;
@@ -99,6 +102,7 @@ pub struct Engine {
     classes: Classes,
     wheel: Wheel,
     neighbours: Neighbours,
+    fragments: Fragments,
     sweep: Option<Sweep>,
     farewells: Farewells,
     meters: Meters,
@@ -132,6 +136,7 @@ impl Engine {
             classes: Classes::new(config.seed),
             wheel: Wheel::new(config.flows.flows as u32, now),
             neighbours: Neighbours::new(config.adjacencies, config.seed),
+            fragments: Fragments::new(Limits::DEFAULT, config.seed),
             sweep: None,
             farewells: Farewells::new(config.seed),
             meters: Meters::default(),
@@ -187,6 +192,12 @@ impl Engine {
         self.neighbours.len()
     }
 
+    /// Datagrams under way in fragments.
+    #[must_use]
+    pub fn fragments(&self) -> &Fragments {
+        &self.fragments
+    }
+
     /// Lets time pass: idle flows, silent next hops, probes, the rest of a sweep. Returns when it
     /// wants to be called again at the latest; at once if more is due than one call does.
     pub fn advance(&mut self, now: Time, fast_path: &mut dyn FastPath) -> Option<Time> {
@@ -207,6 +218,8 @@ impl Engine {
         self.scratch.originated = originated;
 
         self.drive_neighbours(now, fast_path);
+        self.fragments.advance(now);
+        self.count_lost_fragments();
         self.look_at_classes(now, fast_path);
         self.continue_sweep(now, fast_path);
         let flow_logs = self.ledger.advance(now, &self.flows, fast_path);
@@ -217,6 +230,7 @@ impl Engine {
         let deadlines = [
             self.wheel.next_deadline(),
             self.neighbours.next_deadline(),
+            self.fragments.next_deadline(),
             self.classes.next_deadline(),
             flow_logs,
         ];

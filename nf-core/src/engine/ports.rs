@@ -220,6 +220,7 @@ impl Engine {
         self.neighbours.remove_port(now, id, &mut changes);
         self.apply_changes(&mut changes, fast_path);
         self.scratch.changes = changes;
+        self.forget_fragments(id);
         fast_path.remove_port(id);
     }
 

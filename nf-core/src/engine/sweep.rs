@@ -54,6 +54,9 @@ impl Engine {
         self.groups.follow(snapshot);
         self.ledger.apply_snapshot(now, snapshot);
         let changed = self.resolve_ports(&before, fast_path);
+        for port in &changed {
+            self.forget_fragments(port.port);
+        }
         self.follow_interfaces(now, &changed, fast_path);
         self.sweep = Some(Sweep { next: 0 });
     }

@@ -1,10 +1,11 @@
 //! Frames the gateway makes itself: neighbour discovery, answers, errors, segments of
-//! super-packets, and whatever a test wants to send.
+//! super-packets, fragments of packets that are too large, and whatever a test wants to send.
 //!
 //! Every function that answers a frame takes one with correct checksums (see
 //! [`super::checksum::verify`]) and returns `None` where the RFCs forbid an answer.
 
 mod answer;
+mod fragment;
 mod frame;
 mod icmp_error;
 mod neighbour;
@@ -20,6 +21,7 @@ use super::{checksum, ipv4, ipv6};
 use crate::tuple::Protocol;
 
 pub use answer::{echo_reply, tcp_reset};
+pub use fragment::fragment;
 pub use frame::{Echo, Frame, TcpSegment, UdpDatagram};
 pub use icmp_error::icmp_error;
 pub(crate) use icmp_error::translated_icmp_error;

@@ -25,9 +25,9 @@ pub(super) mod field {
 /// Length of the header without options, in bytes.
 pub const MIN_HEADER_LEN: usize = field::DST.end;
 
-const DONT_FRAGMENT: u16 = 0x4000;
-const MORE_FRAGMENTS: u16 = 0x2000;
-const OFFSET: u16 = 0x1fff;
+pub(super) const DONT_FRAGMENT: u16 = 0x4000;
+pub(super) const MORE_FRAGMENTS: u16 = 0x2000;
+pub(super) const OFFSET: u16 = 0x1fff;
 
 /// The fields of a header without options, for who makes one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,6 +139,12 @@ impl<T: AsRef<[u8]>> Ipv4<T> {
     #[must_use]
     pub fn dont_fragment(&self) -> bool {
         u16_at(self.0.as_ref(), field::FLAGS_OFFSET) & DONT_FRAGMENT != 0
+    }
+
+    /// Whether parts of the same packet follow behind this one.
+    #[must_use]
+    pub fn more_fragments(&self) -> bool {
+        u16_at(self.0.as_ref(), field::FLAGS_OFFSET) & MORE_FRAGMENTS != 0
     }
 
     /// Which fragment this is, if it is one.

@@ -18,22 +18,24 @@ pub(super) mod field {
 }
 
 /// Fields of the extension headers, from the start of each.
-mod extension {
+pub(super) mod extension {
     use super::super::field::Field;
 
-    pub(super) const NEXT_HEADER: usize = 0;
+    pub(in super::super) const NEXT_HEADER: usize = 0;
     /// In units of eight bytes, the first eight not counted.
-    pub(super) const LENGTH: usize = 1;
-    pub(super) const SEGMENTS_LEFT: usize = 3;
-    pub(super) const FRAGMENT_OFFSET: Field = 2..4;
-    pub(super) const FRAGMENT_ID: Field = 4..8;
+    pub(in super::super) const LENGTH: usize = 1;
+    pub(in super::super) const SEGMENTS_LEFT: usize = 3;
+    pub(in super::super) const FRAGMENT_OFFSET: Field = 2..4;
+    pub(in super::super) const FRAGMENT_ID: Field = 4..8;
     /// What every extension header has at least, and a fragment header exactly.
-    pub(super) const UNIT: usize = 8;
+    pub(in super::super) const UNIT: usize = 8;
+    /// The flag in [`FRAGMENT_OFFSET`] of all fragments but the last.
+    pub(in super::super) const MORE_FRAGMENTS: u16 = 1;
 }
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
+pub(super) const FRAGMENT: u8 = 44;
 const DESTINATION_OPTIONS: u8 = 60;
 
 /// Length of the fixed header, in bytes.
@@ -234,7 +236,7 @@ fn fragment_of(header: &[u8]) -> Fragment {
     let word = u16_at(header, extension::FRAGMENT_OFFSET);
     let id = u32_at(header, extension::FRAGMENT_ID);
     match word & !0b111 {
-        0 if word & 1 == 0 => Fragment::None,
+        0 if word & extension::MORE_FRAGMENTS == 0 => Fragment::None,
         0 => Fragment::First { id },
         // The field counts units of eight from bit three up, so it is the offset in bytes.
         offset => Fragment::Later { id, offset },

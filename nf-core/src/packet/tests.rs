@@ -9,7 +9,7 @@ use etherparse::{
 use proptest::prelude::*;
 
 use super::build::{
-    arp_reply, arp_request, echo_reply, icmp_error, neighbour_advertisement,
+    arp_reply, arp_request, echo_reply, fragment, icmp_error, neighbour_advertisement,
     neighbour_solicitation, segment, tcp_reset,
 };
 use super::*;
@@ -254,6 +254,19 @@ fn exercise(frame: &[u8]) {
     if let Ok(quoted) = Quoted::parse(ip, frame) {
         assert!(quoted.l3_offset < quoted.l4_offset && quoted.l4_offset + 8 <= quoted.end);
         assert!(quoted.end <= ip.end());
+    }
+    if let Some(part) = Part::parse(ip, frame) {
+        assert!(part.start < part.end && ip.fragment != Fragment::None);
+        assert_eq!(usize::from(part.end - part.start), ip.end() - ip.l4_offset);
+    }
+    for mtu in [0, 40, 68, 100] {
+        for part in fragment(frame, mtu).unwrap_or_default() {
+            assert!(part.len() <= 14 + mtu);
+            let headers = Headers::parse(&part);
+            let cut = headers.is_ok_and(|it| it.ip().unwrap().fragment != Fragment::None);
+            // The transport header of what is cut within it is not whole.
+            assert!(cut || mtu < 100);
+        }
     }
     let found = checksum::verify(ip, frame);
     let mut completed = frame.to_vec();

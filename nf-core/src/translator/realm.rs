@@ -180,6 +180,10 @@ impl Realm {
         self.translation.mapping
     }
 
+    pub(super) const fn translation(&self) -> &Translation {
+        &self.translation
+    }
+
     pub(super) const fn timeouts(&self) -> Timeouts {
         self.translation.timeouts
     }

@@ -22,7 +22,7 @@ mod snapshot;
 
 pub use document::{
     Compression, ConnectivityType, Document, ExhaustionReply, FilteringBehavior, FlowLogResource,
-    InstanceState, MappingBehavior, Scheme, TrafficType,
+    ForwardedFragments, InstanceState, MappingBehavior, Scheme, TrafficType,
 };
 pub use invalid::{
     Invalid, InvalidAttachment, InvalidFlowLog, InvalidKind, InvalidPrefix, InvalidPrefixList,

@@ -5,7 +5,7 @@ use nf_core::packet::{Frame, TcpFlags, build};
 use super::Ends::{Engine, Fast};
 use super::bytes::{IPV4, IPV6, cut, extended, of_type, tagged, to_mac, with, with4};
 use super::{expect, with_a_download};
-use crate::harness::{Datapath, Family, LAN, Office, Wire};
+use crate::harness::{Datapath, Family, LAN, Office, Wire, eventually};
 
 on_each_datapath!(every_malformed_frame_has_its_counter_and_hurts_nobody,);
 
@@ -101,15 +101,20 @@ fn corrupted(office: &Office, wire: &Wire, good: &Good) {
 }
 
 fn in_pieces_or_extended(office: &Office, wire: &Wire, good: &Good) {
-    let Good { udp, udp6, echo, .. } = good;
+    let Good { udp, udp6, syn, echo, .. } = good;
+    let odd6 = extended(udp6, 44, [0, 0, 1, 0, 0, 0, 1]);
     let cases = [
-        ("a first fragment", with4(udp, 6, &[0x20, 0])),
-        ("a later fragment", with4(udp, 6, &[0, 8])),
+        ("a first fragment of an odd length", with4(&with(udp, 2, &[0, 67]), 6, &[0x20, 0])),
+        ("a fragment amid a TCP header", with4(syn, 6, &[0, 1])),
         ("the last fragment of a ping of death", with4(echo, 6, &[0x1f, 0xff])),
-        ("a first fragment, IPv6", extended(udp6, 44, [0, 0, 1, 0, 0, 0, 1])),
-        ("a later fragment, IPv6", extended(udp6, 44, [0, 0, 8, 0, 0, 0, 1])),
+        ("a first fragment of an odd length, IPv6", with(&odd6, 4, &[0, 55])),
     ];
-    expect(office, wire, Engine("fragment"), cases);
+    expect(office, wire, Engine("fragment_invalid"), cases);
+    // One of each family, whose first fragment never comes.
+    let before = Engine("fragment_timeout").count(office);
+    wire.send(&with4(udp, 6, &[0, 8]));
+    wire.send(&extended(udp6, 44, [0, 0, 8, 0, 0, 0, 1]));
+    eventually("both to be given up", || Engine("fragment_timeout").count(office) == before + 2);
     let cases = [
         ("hop-by-hop options", extended(udp6, 0, [0, 1, 4, 0, 0, 0, 0])),
         ("destination options", extended(udp6, 60, [0, 1, 4, 0, 0, 0, 0])),

@@ -30,7 +30,7 @@ pub fn datagram_socket(namespace: &Namespace, local: SocketAddr, server: SocketA
 /// Of the socket; `WouldBlock` if there is no answer. Asked once only.
 pub fn seen_by(socket: &UdpSocket, question: &str) -> io::Result<SocketAddr> {
     socket.send(question.as_bytes())?;
-    let mut buffer = [0; 2048];
+    let mut buffer = vec![0; 65_536];
     loop {
         let length = socket.recv(&mut buffer)?;
         let answer = String::from_utf8_lossy(&buffer[..length]);

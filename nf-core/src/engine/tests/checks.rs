@@ -138,15 +138,6 @@ fn flags_that_contradict_each_other_open_nothing() {
     }
 }
 
-/// Sets the fragment field of an IPv4 frame.
-fn fragment(mut frame: Vec<u8>, field: u16) -> Vec<u8> {
-    frame[20..22].copy_from_slice(&field.to_be_bytes());
-    frame[24..26].fill(0);
-    let check = reference_checksum(&frame[14..34]);
-    frame[24..26].copy_from_slice(&check.to_be_bytes());
-    frame
-}
-
 /// Puts extension headers in front of the transport of an IPv6 frame.
 fn extend(mut frame: Vec<u8>, first: u8, headers: &[u8]) -> Vec<u8> {
     let payload_len = u16::from_be_bytes([frame[18], frame[19]]) + headers.len() as u16;
@@ -154,22 +145,6 @@ fn extend(mut frame: Vec<u8>, first: u8, headers: &[u8]) -> Vec<u8> {
     frame[20] = first;
     frame.splice(54..54, headers.iter().copied());
     frame
-}
-
-#[test]
-fn fragments_are_dropped_the_first_one_included() {
-    let mut w = world();
-    let frame = || udp("10.0.1.10:1", "10.0.1.11:1").macs(A, MacAddr::new([2; 6])).build();
-    for field in [0x2000, 0x2001, 0x0001, 0x1fff] {
-        assert_eq!(w.send("a", fragment(frame(), field)), nothing());
-        assert_eq!(w.fate(), dropped(Drop::Fragment), "{field:04x}");
-    }
-    let v6 = udp("[fd00:a:0:1::10]:1", "[fd00:a:0:1::11]:1").macs(A, w.mac("a")).build();
-    for offset_and_more in [1, 8] {
-        let v6 = extend(v6.clone(), 44, &[17, 0, 0, offset_and_more, 1, 2, 3, 4]);
-        assert_eq!(w.send("a", v6), nothing());
-        assert_eq!(w.fate(), dropped(Drop::Fragment));
-    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod checks;
 mod control;
 mod errors;
 mod failover;
+mod fragments;
 mod life;
 mod neighbours;
 mod recovery;

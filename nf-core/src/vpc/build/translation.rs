@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::interface::Interfaces;
 use super::{Path, Problems};
 use crate::flow::Timeouts;
-use crate::vpc::document::{self, ConnectivityType, Document, ExhaustionReply, MappingBehavior};
+use crate::vpc::document::{
+    self, ConnectivityType, Document, ExhaustionReply, ForwardedFragments, MappingBehavior,
+};
 use crate::vpc::invalid::InvalidKind;
 use crate::vpc::model::{Bridge, Mapping, NatAddress, NatGateway, Translation};
 
@@ -191,6 +193,7 @@ fn of_nat_gateway(
         port_quarantine: seconds(timers.quarantine),
         max_ports_per_client: gateway.max_ports_per_client,
         exhaustion_reply: gateway.exhaustion_reply,
+        fragments: gateway.fragments,
     }
 }
 
@@ -205,5 +208,6 @@ fn of_bridge(bridge: &document::LambdaBridge, path: &Path, problems: &mut Proble
         port_quarantine: seconds(timers.quarantine),
         max_ports_per_client: None,
         exhaustion_reply: ExhaustionReply::default(),
+        fragments: ForwardedFragments::All,
     }
 }

@@ -93,6 +93,19 @@ pub enum ConnectivityType {
     Private,
 }
 
+/// Which packets in fragments a NAT gateway forwards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ForwardedFragments {
+    /// Those of every protocol. RFC 4787 REQ-14: "A NAT MUST support receiving in-order and
+    /// out-of-order fragments".
+    #[default]
+    All,
+    /// UDP's alone. AWS's NAT gateways drop fragments of TCP and ICMP (VPC user guide, "Compare
+    /// NAT gateways and NAT instances").
+    Udp,
+}
+
 /// A NAT gateway.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -163,6 +176,9 @@ pub struct NatGateway {
     /// out) or `reset`.
     #[serde(default)]
     pub exhaustion_reply: ExhaustionReply,
+    /// Which packets in fragments it forwards: `all` (when left out) or, as AWS's, `udp` alone.
+    #[serde(default)]
+    pub fragments: ForwardedFragments,
 }
 
 /// A managed interface that many execution environments share, one way: they reach into the VPC,

@@ -28,8 +28,9 @@ pub use flow_log::{
     Compression, DestinationOptions, FileFormat, FlowLog, FlowLogResource, TrafficType,
 };
 pub use function::{
-    ConnectivityType, HealthCheck, HealthCheckPort, HealthCheckProtocol, LambdaBridge, Listener,
-    LoadBalancer, NatGateway, Scheme, SubnetMapping, Target, TargetGroup, Transport,
+    ConnectivityType, ForwardedFragments, HealthCheck, HealthCheckPort, HealthCheckProtocol,
+    LambdaBridge, Listener, LoadBalancer, NatGateway, Scheme, SubnetMapping, Target, TargetGroup,
+    Transport,
 };
 pub use instance::{Instance, InstancePort, InstanceState, NetworkCard};
 pub use interface::{Attachment, ConnectionTracking, NetworkInterface, NetworkInterfaceType};

@@ -9,7 +9,9 @@ use crate::flow::Timeouts;
 use crate::lease::PortRange;
 use crate::nat64::Nat64Prefix;
 use crate::tuple::Protocol;
-use crate::vpc::document::{ConnectivityType, ExhaustionReply, FilteringBehavior, Scheme};
+use crate::vpc::document::{
+    ConnectivityType, ExhaustionReply, FilteringBehavior, ForwardedFragments, Scheme,
+};
 use crate::vpc::id::{BridgeId, LoadBalancerName, NatGatewayId, TargetGroupName};
 
 /// What decides the address and port that a function translates a flow's source to.
@@ -37,6 +39,19 @@ pub struct Translation {
     pub max_ports_per_client: Option<u32>,
     /// What the sender of a first packet gets when there is no port for its flow.
     pub exhaustion_reply: ExhaustionReply,
+    /// Which packets in fragments go on.
+    pub fragments: ForwardedFragments,
+}
+
+impl Translation {
+    /// Whether fragments of a protocol's packets go on.
+    #[must_use]
+    pub const fn forwards_fragments(&self, protocol: Protocol) -> bool {
+        match self.fragments {
+            ForwardedFragments::All => true,
+            ForwardedFragments::Udp => matches!(protocol, Protocol::Udp),
+        }
+    }
 }
 
 /// An address that a NAT gateway translates to.

@@ -58,6 +58,23 @@ fn each_elastic_ip_address_of_a_nat_gateway_has_a_private_one_of_its_family() {
 }
 
 #[test]
+fn a_nat_gateway_forwards_all_fragments_or_those_of_udp_alone() {
+    let forwarded = |keys: &str| {
+        let keys = format!("allocation_ids = [\"eipalloc-1\"]\n{keys}");
+        let snapshot = built(&nat_gateway(&keys));
+        let translation = &snapshot.nat_gateways().next().expect("one NAT gateway").1.translation;
+        [Protocol::Udp, Protocol::Tcp, Protocol::Icmp, Protocol::Icmpv6]
+            .map(|protocol| translation.forwards_fragments(protocol))
+    };
+    assert_eq!(forwarded(""), [true; 4]);
+    assert_eq!(forwarded("fragments = \"all\""), [true; 4]);
+    assert_eq!(forwarded("fragments = \"udp\""), [true, false, false, false]);
+    let wrong = nat_gateway("fragments = \"tcp\"");
+    let refused = toml::from_str::<crate::vpc::Document>(&wrong).unwrap_err().to_string();
+    assert!(refused.contains("expected `all` or `udp`"), "{refused}");
+}
+
+#[test]
 fn a_nat_gateway_has_the_timers_and_ports_of_aws_unless_told_otherwise() {
     let snapshot = built(&nat_gateway(r#"allocation_ids = ["eipalloc-1"]"#));
     let translation = &snapshot.nat_gateways().next().expect("one NAT gateway").1.translation;
