@@ -1,7 +1,7 @@
 //! Packets that leave with the other address family: what becomes of their headers (RFC 7915).
 //!
 //! The IP header is made anew, the transport header stays but for ports, checksum and, of echoes,
-//! the type. What the fast path leaves to user space stands in [`Crossing::of`].
+//! the type. `datapath/bpf/translate.h` does the same with what it has computed before.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
