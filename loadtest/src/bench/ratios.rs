@@ -172,6 +172,8 @@ pub const RATIOS: &[Ratio] = {
             ("chain", "nft_two_hops"),
             AtLeast(2.0),
         ),
+        ratio("nat64_xdp_vs_nat44", ("nat64", "nat64_xdp"), ("nat64", "nat44_xdp"), AtLeast(0.8)),
+        ratio("nat64_tc_vs_nat44", ("nat64", "nat64_tc"), ("nat64", "nat44_tc"), AtLeast(0.8)),
         ratio("eni_xdp_vs_own_nat", ("eni", "eni_xdp"), ("eni", "nat_xdp"), AtLeast(0.95))
             .because(SAME_WORK),
         ratio("eni_tc_vs_own_nat", ("eni", "eni_tc"), ("eni", "nat_tc"), AtLeast(0.95))

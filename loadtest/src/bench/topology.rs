@@ -5,12 +5,12 @@
 //!   10.1.0.0/16        10.1.0.1       203.0.113.1        203.0.113.2, before 198.51.100.0/24
 //! ```
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use halfspace_testbed::{Namespace, Testbed};
 
 use crate::error::Error;
-use crate::frames::Plan;
+use crate::frames::{Plan, Sizes};
 
 /// A gateway's link towards the hosts.
 pub const INSIDE: &str = "inside";
@@ -36,6 +36,13 @@ pub const FIRST_HOST: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 128);
 /// The first address in the world.
 pub const FIRST_IN_WORLD: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 
+/// Where all hosts are in IPv6.
+pub const HOSTS6: &str = "fd00:10:1::/64";
+/// The first IPv6 address that a host has.
+pub const FIRST_HOST6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x10, 1, 0, 0, 0, 0, 0x80);
+/// The first address in the world, as IPv6 hosts name it (RFC 6052).
+pub const FIRST_IN_WORLD6: Ipv6Addr = Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0xc633, 0x6401);
+
 /// RFC 863: whoever should get such a frame by mistake discards it too.
 pub const SERVER_PORT: u16 = 9;
 
@@ -53,6 +60,8 @@ pub struct Topology {
     pub gateways: Vec<Namespace>,
     /// Before the gateways.
     pub world: Namespace,
+    /// Hosts have IPv6 alone, and name those of the world by addresses that stand for theirs.
+    pub has_ipv6_hosts: bool,
 }
 
 /// Which way frames go.
@@ -91,7 +100,7 @@ impl Topology {
             format!("route add local {FIRST_HOST}/25 dev lo"),
         ])?;
         world.ip([format!("address add {NEXT_HOP}/24 dev {PORT}")])?;
-        Ok(Self { hosts, gateways, world })
+        Ok(Self { hosts, gateways, world, has_ipv6_hosts: false })
     }
 
     /// The gateway that the hosts know.
@@ -122,26 +131,33 @@ impl Topology {
     /// [`Error::Testbed`].
     pub fn plan(&self, direction: Direction, flows: u32) -> Result<Plan, Error> {
         let source_mac = self.source(direction).link_mac(PORT)?;
-        let (first_client, servers, first_server, destination_mac) = match direction {
-            Direction::Outward => {
-                let mac = self.gateway().link_mac(INSIDE)?;
-                (FIRST_HOST, flows.min(MOST_SERVERS), FIRST_IN_WORLD, mac)
-            }
-            Direction::Inward(address) => {
-                let last = &self.gateways[self.gateways.len() - 1];
-                (FIRST_IN_WORLD, 1, address, last.link_mac(OUTSIDE)?)
-            }
-        };
+        let (first_client, servers, first_server, destination_mac): (IpAddr, _, IpAddr, _) =
+            match direction {
+                Direction::Outward => {
+                    let mac = self.gateway().link_mac(INSIDE)?;
+                    let (host, server) = if self.has_ipv6_hosts {
+                        (FIRST_HOST6.into(), FIRST_IN_WORLD6.into())
+                    } else {
+                        (FIRST_HOST.into(), FIRST_IN_WORLD.into())
+                    };
+                    (host, flows.min(MOST_SERVERS), server, mac)
+                }
+                Direction::Inward(address) => {
+                    let last = &self.gateways[self.gateways.len() - 1];
+                    (FIRST_IN_WORLD.into(), 1, address.into(), last.link_mac(OUTSIDE)?)
+                }
+            };
+        let plan = Plan { first_client, ..Plan::default() };
         Ok(Plan {
             flows,
             clients: flows.min(MOST_CLIENTS),
-            first_client: first_client.into(),
+            sizes: Sizes::one(plan.least_size()),
             servers,
-            first_server: first_server.into(),
+            first_server,
             server_port: SERVER_PORT,
             source_mac,
             destination_mac,
-            ..Plan::default()
+            ..plan
         })
     }
 }

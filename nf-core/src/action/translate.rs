@@ -1,7 +1,7 @@
 //! Packets that leave with the other address family: what becomes of their headers (RFC 7915).
 //!
 //! The IP header is made anew, the transport header stays but for ports, checksum and, of echoes,
-//! the type. What the fast path leaves to user space stands in [`Crossing::of`].
+//! the type. `datapath/bpf/translate.h` does the same with what it has computed before.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
@@ -192,5 +192,113 @@ fn put_header(
     frame.put(ETHERNET_LEN..crossing.offsets.transport, header);
     if let Some(field) = frame.as_mut().get_mut(ETHERNET_LEN - 2..ETHERNET_LEN) {
         field.copy_from_slice(&ether_type);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::id::{AdjacencyId, PortId};
+    use crate::packet::{Frame, Headers, MacAddr};
+    use crate::testing::checksums_are_right;
+
+    const V6: [&str; 2] = ["[2001:db8:a::5]:4000", "[64:ff9b::c000:221]:53"];
+    const V4: [&str; 2] = ["203.0.113.9:1024", "192.0.2.33:53"];
+
+    fn tuple(protocol: Protocol, [src, dst]: [&str; 2]) -> Tuple {
+        Tuple { protocol, src: src.parse().unwrap(), dst: dst.parse().unwrap() }
+    }
+
+    fn macs() -> Adjacency {
+        let port = PortId::new(1).unwrap();
+        let (src_mac, dst_mac) =
+            (MacAddr::new([2, 0, 0, 0, 0, 1]), MacAddr::new([2, 0, 0, 0, 0, 2]));
+        Adjacency { port, dst_mac, src_mac, mtu: 1500 }
+    }
+
+    fn translate(rewrite: Tuple, frame: &mut Vec<u8>, identification: u16) {
+        let headers = Headers::parse(frame).unwrap();
+        let ip = headers.ip().unwrap();
+        let crossing = Crossing {
+            offsets: Offsets { transport: ip.l4_offset },
+            field: ChecksumField::Complete,
+            on_the_wire: ip.total_len,
+            identification,
+        };
+        Action { rewrite, adjacency: AdjacencyId(0) }.translate(&macs(), frame, &crossing);
+    }
+
+    #[test]
+    fn the_headers_are_those_of_rfc_7915_byte_by_byte() {
+        let [src, dst] = V6.map(|it| it.parse::<std::net::SocketAddr>().unwrap());
+        let mut frame = Frame::udp(src, dst).traffic_class(0xb9).payload(*b"query").ttl(9).build();
+        frame[15] |= 0x0f; // A flow label,
+        frame.extend([0xee; 3]); // and padding.
+        translate(tuple(Protocol::Udp, V4), &mut frame, 0x1234);
+        let expected = [
+            2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x08, 0, // Ethernet
+            0x45, 0xb9, 0, 33, 0x12, 0x34, 0, 0, 8, 17, 0xa1, 0xb4, 203, 0, 113, 9, 192, 0, 2, 33,
+            4, 0, 0, 53, 0, 13, frame[40], frame[41], b'q', b'u', b'e', b'r', b'y', 0xee, 0xee,
+            0xee,
+        ];
+        assert_eq!(frame, expected);
+        assert!(checksums_are_right(&frame));
+
+        translate(tuple(Protocol::Udp, V6), &mut frame, 0);
+        assert_eq!(frame[12..24], [0x86, 0xdd, 0x6b, 0x90, 0, 0, 0, 13, 17, 7, 0x20, 0x01]);
+        assert!(checksums_are_right(&frame));
+    }
+
+    #[test]
+    fn a_wrong_checksum_stays_wrong() {
+        let [src, dst] = V6.map(|it| it.parse::<std::net::SocketAddr>().unwrap());
+        let mut frame = Frame::tcp(src, dst).payload([7; 9]).build();
+        frame[70] ^= 1;
+        translate(tuple(Protocol::Tcp, V4), &mut frame, 0);
+        assert!(!checksums_are_right(&frame));
+    }
+
+    #[test]
+    fn flows_to_one_destination_begin_at_different_identifications() {
+        let first: std::collections::BTreeSet<_> =
+            (0..=u16::MAX).map(|flow| identification(FlowId(flow.into()), 0)).collect();
+        assert_eq!(first.len(), 1 << 16);
+        assert_eq!(identification(FlowId(7), 1), identification(FlowId(7), 0).wrapping_add(1));
+    }
+
+    proptest! {
+        #[test]
+        fn a_packet_that_goes_there_and_back_is_itself(
+            kind in 0..4_u8,
+            payload in prop::collection::vec(any::<u8>(), 0..100),
+            class: u8,
+            ttl in 3..=255_u8,
+            identification: u16,
+        ) {
+            let [src, dst] = V6.map(|it| it.parse::<std::net::SocketAddr>().unwrap());
+            let original = |ttl| match kind {
+                0 => Frame::tcp(src, dst).payload(payload.clone()).traffic_class(class).ttl(ttl).build(),
+                1 => Frame::udp(src, dst).payload(payload.clone()).traffic_class(class).ttl(ttl).build(),
+                2 => Frame::echo_request(src.ip(), dst.ip(), 77, 1)
+                    .payload(payload.clone()).traffic_class(class).ttl(ttl).build(),
+                _ => Frame::echo_reply(src.ip(), dst.ip(), 77, 1)
+                    .payload(payload.clone()).traffic_class(class).ttl(ttl).build(),
+            };
+            let mut frame = original(ttl);
+            let before = Headers::parse(&frame).unwrap().ip().unwrap().tuple().unwrap();
+            let there = match kind {
+                0 => tuple(Protocol::Tcp, V4),
+                1 => tuple(Protocol::Udp, V4),
+                2 => tuple(Protocol::Icmp, ["203.0.113.9:1024", "192.0.2.33:0"]),
+                _ => tuple(Protocol::Icmp, ["203.0.113.9:0", "192.0.2.33:1024"]),
+            };
+            translate(there, &mut frame, identification);
+            prop_assert!(checksums_are_right(&frame));
+            prop_assert_eq!(Headers::parse(&frame).unwrap().ip().unwrap().tuple(), Some(there));
+            translate(before, &mut frame, 0);
+            prop_assert_eq!(&frame[12..], &original(ttl - 2)[12..]);
+        }
     }
 }

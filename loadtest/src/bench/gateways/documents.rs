@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
 use crate::bench::topology::{
-    FIRST_HOST, GATEWAY_OUTSIDE, HOSTS, INSIDE, NEXT_HOP, OUTSIDE, SERVER_PORT, WORLD,
+    FIRST_HOST, GATEWAY_OUTSIDE, HOSTS, HOSTS6, INSIDE, NEXT_HOP, OUTSIDE, SERVER_PORT, WORLD,
 };
 
 /// The Elastic IP address of the NAT gateway.
@@ -322,11 +322,13 @@ public_ip = "{address}"
         r#"[[vpc]]
 vpc_id = "vpc-bench"
 cidr_block = "{HOSTS}"
+ipv6_cidr_block = "fd00:10:1::/56"
 
 [[subnet]]
 subnet_id = "subnet-hosts"
 vpc_id = "vpc-bench"
 cidr_block = "10.1.0.0/17"
+ipv6_cidr_block = "{HOSTS6}"
 route_table_id = "rtb-hosts"
 {port}
 [[subnet]]
@@ -354,7 +356,10 @@ gateways = ["{NEXT_HOP}"]
 [[route_table]]
 route_table_id = "rtb-hosts"
 vpc_id = "vpc-bench"
-route = [{{ destination_cidr_block = "0.0.0.0/0", nat_gateway_id = "nat-bench" }}]
+route = [
+    {{ destination_cidr_block = "0.0.0.0/0", nat_gateway_id = "nat-bench" }},
+    {{ destination_ipv6_cidr_block = "64:ff9b::/96", nat_gateway_id = "nat-bench" }},
+]
 
 [[nat_gateway]]
 nat_gateway_id = "nat-bench"

@@ -23,8 +23,8 @@ const STATUS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464
 /// The name of the resource document.
 const RESOURCES: &str = "resources.toml";
 
-/// As many IPv6 flows as there is room for: no scenario has any.
-const IPV6_FLOWS: u32 = 1024;
+/// As many IPv6 flows as there is room for where a scenario has none.
+pub const FEW_IPV6_FLOWS: u32 = 1024;
 
 /// How long it may take to become ready.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -63,6 +63,8 @@ pub struct Instance<'a> {
     pub hook: Hook,
     /// Most flows at a time.
     pub flows: u32,
+    /// Most of them with an IPv6 address.
+    pub ipv6_flows: u32,
     /// The resource document.
     pub document: &'a str,
 }
@@ -258,7 +260,27 @@ pub fn nat(
     flows: u32,
 ) -> Result<Gateway, Error> {
     let document = &documents::nat();
-    let process = Halfspace::start(site, topology, Instance { name, hook, flows, document })?;
+    let ipv6_flows = FEW_IPV6_FLOWS;
+    let instance = Instance { name, hook, flows, ipv6_flows, document };
+    let process = Halfspace::start(site, topology, instance)?;
+    Ok(Gateway::halfspace(exactly(documents::NAT), process))
+}
+
+/// The same, for flows from IPv6 to IPv4.
+///
+/// # Errors
+///
+/// As [`Halfspace::start`].
+pub fn nat64(
+    site: Site<'_>,
+    topology: &Topology,
+    name: &str,
+    hook: Hook,
+    flows: u32,
+) -> Result<Gateway, Error> {
+    let document = &documents::nat();
+    let instance = Instance { name, hook, flows, ipv6_flows: flows, document };
+    let process = Halfspace::start(site, topology, instance)?;
     Ok(Gateway::halfspace(exactly(documents::NAT), process))
 }
 
@@ -275,7 +297,9 @@ pub fn balancer(
     flows: u32,
 ) -> Result<Gateway, Error> {
     let document = &documents::balancer_of_connections(&TARGETS, SERVICE_PORT);
-    let process = Halfspace::start(site, topology, Instance { name, hook, flows, document })?;
+    let ipv6_flows = FEW_IPV6_FLOWS;
+    let instance = Instance { name, hook, flows, ipv6_flows, document };
+    let process = Halfspace::start(site, topology, instance)?;
     Ok(Gateway::halfspace(world(), process))
 }
 
@@ -292,7 +316,8 @@ fn configure(dir: &Path, pins: &Path, instance: Instance<'_>) -> Result<PathBuf,
         Hook::Xdp => "xdp",
         Hook::Tc => "tc",
     };
-    let (flows, dir, pins) = (instance.flows, dir.display(), pins.display());
+    let Instance { flows, ipv6_flows, .. } = instance;
+    let (dir, pins) = (dir.display(), pins.display());
     write(
         &gateway,
         &format!(
@@ -300,7 +325,7 @@ fn configure(dir: &Path, pins: &Path, instance: Instance<'_>) -> Result<PathBuf,
 datapath = "ebpf"
 hook = "{hook}"
 flows = {flows}
-ipv6_flows = {IPV6_FLOWS}
+ipv6_flows = {ipv6_flows}
 state_dir = "{dir}"
 flow_log_dir = "{dir}"
 pin_dir = "{pins}"

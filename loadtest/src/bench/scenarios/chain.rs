@@ -94,7 +94,13 @@ fn plain(site: Site<'_>, name: &str, hook: Hook) -> Result<Box<dyn Contender>, E
 fn chain(site: Site<'_>, name: &str, hook: Hook) -> Result<Box<dyn Contender>, Error> {
     let topology = Topology::lay(site.bed, name, 1)?;
     let document = &documents::chain();
-    let instance = Instance { name, hook, flows: room_for(FLOWS), document };
+    let instance = Instance {
+        name,
+        hook,
+        flows: room_for(FLOWS),
+        ipv6_flows: halfspace::FEW_IPV6_FLOWS,
+        document,
+    };
     let process = Halfspace::start(site, &topology, instance)?;
     process.attach_environment(topology.gateway(), documents::BRIDGE)?;
     lane(topology, Gateway::halfspace(exactly(documents::NAT), process))

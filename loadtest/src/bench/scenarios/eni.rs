@@ -95,7 +95,13 @@ fn interfaces(
     let topology = Topology::lay(site.bed, name, 1)?;
     topology.world.ip([format!("address add {}/24 dev {PORT}", documents::APPLIANCE)])?;
     let document = &documents::interfaces(logged);
-    let instance = Instance { name, hook, flows: room_for(FLOWS), document };
+    let instance = Instance {
+        name,
+        hook,
+        flows: room_for(FLOWS),
+        ipv6_flows: halfspace::FEW_IPV6_FLOWS,
+        document,
+    };
     let process = Halfspace::start(site, &topology, instance)?;
     lane(topology, Gateway::halfspace(hosts(), process))
 }

@@ -3,7 +3,7 @@
 
 use super::memory::bytes;
 use crate::bench::gateways::documents;
-use crate::bench::gateways::halfspace::{Halfspace, Hook, Instance};
+use crate::bench::gateways::halfspace::{FEW_IPV6_FLOWS, Halfspace, Hook, Instance};
 use crate::bench::scenario::{
     Better, Contender, Entry, Measure, Origin, Scenario, Site, Step, Turn, Yield,
 };
@@ -66,7 +66,13 @@ impl Contender for Inventory<'_> {
         let name = format!("inventory-{}", self.rounds);
         let topology = Topology::lay(self.site.bed, &name, 1)?;
         let document = &documents::inventory(false);
-        let instance = Instance { name: &name, hook: Hook::Xdp, flows: 1024, document };
+        let instance = Instance {
+            name: &name,
+            hook: Hook::Xdp,
+            flows: 1024,
+            ipv6_flows: FEW_IPV6_FLOWS,
+            document,
+        };
         let process = Halfspace::start(self.site, &topology, instance)?;
         let access = process.access();
         let before = bytes(&access)?;

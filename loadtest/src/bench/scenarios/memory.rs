@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::bench::gateways::halfspace::{Access, Halfspace, Hook, Instance};
+use crate::bench::gateways::halfspace::{Access, FEW_IPV6_FLOWS, Halfspace, Hook, Instance};
 use crate::bench::gateways::{Gateway, documents, prefix};
 use crate::bench::lane::Lane;
 use crate::bench::report::{Plot, Point, Shape};
@@ -134,7 +134,11 @@ fn fill(site: Site<'_>, step: &Step, turn: &Turn<'_>) -> Result<Filled, Error> {
 
 fn start(site: Site<'_>, topology: &Topology, name: &str, flows: u32) -> Result<Halfspace, Error> {
     let document = &documents::nat_of_many();
-    Halfspace::start(site, topology, Instance { name, hook: Hook::Xdp, flows, document })
+    Halfspace::start(
+        site,
+        topology,
+        Instance { name, hook: Hook::Xdp, flows, ipv6_flows: FEW_IPV6_FLOWS, document },
+    )
 }
 
 /// Memory of a process and of its maps.

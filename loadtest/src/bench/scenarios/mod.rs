@@ -8,6 +8,7 @@ mod inventory;
 mod maglev;
 mod memory;
 mod nat;
+mod nat64;
 mod new_flows;
 mod nlb_cpu_per_gb;
 mod nlb_crr;
@@ -23,6 +24,7 @@ use super::unit::Unit;
 /// All of them.
 pub const ALL: &[Scenario] = &[
     nat::SCENARIO,
+    nat64::SCENARIO,
     chain::SCENARIO,
     eni::SCENARIO,
     nlb_udp::SCENARIO,

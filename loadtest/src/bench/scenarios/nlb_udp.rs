@@ -60,7 +60,13 @@ fn balancer(site: Site<'_>) -> Result<Box<dyn Contender>, Error> {
     let topology = Topology::lay(site.bed, "nlb", 1)?;
     let target = Healthy::listen(&topology.hosts, GATEWAY_INSIDE, documents::TARGET)?;
     let document = &documents::balancer();
-    let instance = Instance { name: "nlb", hook: Hook::Xdp, flows: room_for(FLOWS), document };
+    let instance = Instance {
+        name: "nlb",
+        hook: Hook::Xdp,
+        flows: room_for(FLOWS),
+        ipv6_flows: halfspace::FEW_IPV6_FLOWS,
+        document,
+    };
     let process = Halfspace::start(site, &topology, instance)?;
     let gateway = Gateway::halfspace(world(), process);
     let direction = Direction::Inward(documents::BALANCER);

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use halfspace_testbed::Namespace;
 
-use crate::bench::gateways::halfspace::{Access, Halfspace, Hook, Instance, room_for};
+use crate::bench::gateways::halfspace::{
+    Access, FEW_IPV6_FLOWS, Halfspace, Hook, Instance, room_for,
+};
 use crate::bench::gateways::target::Healthy;
 use crate::bench::gateways::{Gateway, documents, exactly};
 use crate::bench::lane::Lane;
@@ -83,8 +85,11 @@ fn set_up(site: Site<'_>) -> Result<Box<dyn Contender>, Error> {
     let targets = Healthy::listen(&instances, router, Ipv4Addr::UNSPECIFIED)?;
     let document = &documents::instances(0);
     let (hook, flows) = (Hook::Xdp, room_for(FLOWS));
-    let process =
-        Halfspace::start(site, &topology, Instance { name: STEP, hook, flows, document })?;
+    let process = Halfspace::start(
+        site,
+        &topology,
+        Instance { name: STEP, hook, flows, ipv6_flows: FEW_IPV6_FLOWS, document },
+    )?;
     let access = process.access();
     let gateway = Gateway::halfspace(exactly(documents::NAT), process);
     let lane = Lane::new(topology, gateway, Direction::Outward, &[(STEP, FLOWS)])?;

@@ -276,3 +276,58 @@ fn an_entry_that_is_removed_forwards_no_more() {
     assert_eq!((path.len(), path.entry(&key(Protocol::Udp))), (1, None));
     assert_eq!(decide(&mut path, &datagram().build()).0, Decision::Punt(Punt::Miss));
 }
+
+/// The UDP entry of the table, with packets that leave as IPv6.
+fn translating() -> SoftFastPath {
+    let mut path = table();
+    let mut entry = *path.entry(&key(Protocol::Udp)).unwrap();
+    entry.action.rewrite = Tuple {
+        protocol: Protocol::Udp,
+        src: "[64:ff9b::a00:1]:7000".parse().unwrap(),
+        dst: "[2001:db8::53]:5353".parse().unwrap(),
+    };
+    path.install(&key(Protocol::Udp), &entry);
+    path
+}
+
+#[test]
+fn a_packet_of_two_families_gets_another_header_and_grows() {
+    let mut path = translating();
+    let at = |text: &str| text.parse::<std::net::SocketAddr>().unwrap();
+    let expected = Frame::udp(at("[64:ff9b::a00:1]:7000"), at("[2001:db8::53]:5353"))
+        .payload(*b"query")
+        .macs(OWN, HOP)
+        .ttl(63);
+    let frame = datagram().build();
+    assert_eq!(decide(&mut path, &frame), (Decision::Forward(port(2)), expected.build()));
+    let fits = datagram().payload(vec![0; 1452]).build();
+    assert_eq!(decide(&mut path, &fits).0, Decision::Forward(port(2)));
+    let too_big = datagram().payload(vec![0; 1453]).build();
+    assert_eq!(decide(&mut path, &too_big).0, Decision::Punt(Punt::TooBig));
+    assert_eq!(path.usage(&key(Protocol::Udp)).unwrap().packets, 2);
+}
+
+#[test]
+fn what_takes_more_than_another_header_is_left_to_user_space() {
+    let with = |change: fn(&mut Vec<u8>)| {
+        let mut frame = datagram().build();
+        change(&mut frame);
+        frame
+    };
+    for frame in [
+        datagram().no_checksum().build(),
+        with(|frame| frame[24] ^= 1),
+        with(|frame| {
+            frame.splice(34..34, [1; 4]);
+            frame[14] = 0x46;
+            frame[17] += 4;
+            frame[24..26].fill(0);
+            let check = crate::testing::reference_checksum(&frame[14..38]);
+            frame[24..26].copy_from_slice(&check.to_be_bytes());
+        }),
+    ] {
+        let mut path = translating();
+        assert_eq!(decide(&mut path, &frame), (Decision::Punt(Punt::Translation), frame));
+        assert_eq!(path.usage(&key(Protocol::Udp)), Some(Usage::default()));
+    }
+}
