@@ -65,7 +65,7 @@ impl End {
     ///
     /// [`Error::System`].
     pub fn forget(&mut self) -> Result<(), Error> {
-        self.wire.take(Duration::ZERO)?;
+        while !self.wire.take(Duration::ZERO)?.is_empty() {}
         self.seen.clear();
         Ok(())
     }

@@ -68,7 +68,8 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Error> {
         .map_err(|source| Error::System { action: "listen for signals", source })?;
     let peer = Peer::listen(arguments.listen, &arguments.outside, arguments.guard)?;
     eprintln!("Listening on {}", peer.address()?);
-    peer.serve(&interrupt, Instant::now() + arguments.duration)?;
+    let end = Instant::now() + arguments.duration;
+    peer.serve(|| interrupt.is_raised() || Instant::now() >= end)?;
     // A signal is how a peer is meant to end.
     Ok(Outcome::Fine)
 }
@@ -137,16 +138,16 @@ impl Peer {
         self.listener.local_addr().map_err(failed)
     }
 
-    /// Serves one prober after the other until it is interrupted, or the end.
+    /// Serves one prober after the other until it is to stop.
     ///
     /// # Errors
     ///
     /// [`Error::System`] if the interface fails; that a prober hangs up is none.
-    pub fn serve(mut self, interrupt: &Interrupt, end: Instant) -> Result<(), Error> {
-        while !interrupt.is_raised() && Instant::now() < end {
+    pub fn serve(mut self, stop: impl Fn() -> bool) -> Result<(), Error> {
+        while !stop() {
             match self.listener.accept() {
                 Ok((stream, from)) => {
-                    if let Err(why) = self.talk(stream, interrupt, end) {
+                    if let Err(why) = self.talk(stream, &stop) {
                         eprintln!("The prober at {from} is gone: {why}");
                     }
                 }
@@ -160,16 +161,11 @@ impl Peer {
         Ok(())
     }
 
-    fn talk(
-        &mut self,
-        stream: TcpStream,
-        interrupt: &Interrupt,
-        end: Instant,
-    ) -> Result<(), Error> {
+    fn talk(&mut self, stream: TcpStream, stop: impl Fn() -> bool) -> Result<(), Error> {
         let mut line = Line::new(stream)?;
         line.write(&self.hello)?;
         let mut kept = Vec::new();
-        while !interrupt.is_raised() && Instant::now() < end {
+        while !stop() {
             if !line.is_pending() && !self.wait(&line, &mut kept)? {
                 continue;
             }
@@ -217,10 +213,22 @@ impl Peer {
             Order::Take(milliseconds) => {
                 let limit = if kept.is_empty() { milliseconds } else { 0 };
                 kept.extend(self.interface.take(Duration::from_millis(limit))?);
-                line.write(&Answer::Frames(kept.drain(..).map(|frame| digits(&frame)).collect()))
+                let count = fitting(kept);
+                let frames = kept.drain(..count).map(|frame| digits(&frame)).collect();
+                line.write(&Answer::Frames(frames))
             }
         }
     }
+}
+
+/// How many of those frames one line has room for; the others are for the next.
+fn fitting(frames: &[Vec<u8>]) -> usize {
+    // Two digits a byte, two quotes and a comma; and what is around them all.
+    let lengths = frames.iter().scan(32, |length, frame| {
+        *length += 2 * frame.len() as u64 + 3;
+        Some(*length)
+    });
+    lengths.take_while(|length| *length <= LONGEST_LINE).count()
 }
 
 /// A connection that carries JSON objects, one a line.

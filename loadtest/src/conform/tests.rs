@@ -1,6 +1,14 @@
 //! NATs that are known: the prober has to find out what they are. One that met everything, or
 //! nothing, whatever it is held to, would prove nothing.
 
+mod flaws;
+mod reference;
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
 use clap::Parser as _;
 use halfspace_testbed::{Requirement, ready};
 
@@ -150,4 +158,63 @@ fn two_hosts_are_needed_at_either_end_and_a_requirement_that_is_known() {
     };
     let both = ["--client", "127.0.0.1,127.0.0.2", "--server", "127.0.0.3,127.0.0.4"];
     assert!(run(&line(&both), "RFC0").contains("begins with RFC0"));
+}
+
+/// The far side driven over a connection: each verdict is the one that a side of the prober's own
+/// comes to.
+#[test]
+fn ends_on_two_machines_see_what_ends_on_one_see() {
+    if !ready(&[Requirement::Root, Requirement::Program("ip"), Requirement::Program("nft")]) {
+        return;
+    }
+    let stage = Stage::set_up(Known::OneToOne, &PathBuf::new()).unwrap();
+    let listen = (Ipv4Addr::LOCALHOST, 0).into();
+    let peer = peer::Peer::listen(listen, &stage.ends.outside, Guard::default()).unwrap();
+    let address = peer.address().unwrap();
+    let stop = AtomicBool::new(false);
+    // It ends by itself as well, lest a failure here leave it waiting.
+    let end = Instant::now() + Duration::from_mins(2);
+    let stops = || stop.load(Ordering::Relaxed) || Instant::now() > end;
+    std::thread::scope(|scope| {
+        let served = scope.spawn(|| peer.serve(stops));
+        let nobody =
+            InFront { outside: None, server: Vec::new(), external: Vec::new(), outside_mtu: None };
+        let apart = Ends { outside: nobody, peer: Some(address), ..stage.ends.clone() };
+        let words = |ends: &Ends| {
+            let how = How { only: "RFC5508".to_owned(), slow: false };
+            let matrix = check(ends, &how, Guard::default(), &Interrupt::default()).unwrap();
+            let words = matrix.requirements.iter().map(|row| (row.id, row.verdict.word()));
+            words.collect::<Vec<_>>()
+        };
+        let (apart, together) = (words(&apart), words(&stage.ends));
+        assert_eq!(apart, together);
+        for word in ["pass", "fail"] {
+            assert!(apart.iter().any(|(_, it)| *it == word), "{apart:?}");
+        }
+        // What is no order is answered with an error.
+        let mut stranger = TcpStream::connect(address).unwrap();
+        stranger.write_all(b"{\"send\": \"no digits\"}\n").unwrap();
+        let lines: Vec<_> = BufReader::new(stranger).lines().map(Result::unwrap).collect();
+        assert!(lines[0].starts_with(r#"{"version":1,"server":["203.0.113.20""#), "{lines:?}");
+        assert_eq!(lines[1..], [r#"{"error":"the peer: `no digits` is no frame"}"#]);
+        stop.store(true, Ordering::Relaxed);
+        served.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_peer_that_is_none_is_told_from_one() {
+    let said = |line: &str| {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| listener.accept().unwrap().0.write_all(line.as_bytes()).unwrap());
+            Remote::connect(address).map(|_| ()).unwrap_err().to_string()
+        })
+    };
+    assert!(said("").contains("hung up before it said who it is"));
+    assert!(said("SSH-2.0\n").contains("not understood"));
+    let other = r#"{"version":2,"server":[],"external":[],"outside_mtu":null}"#;
+    assert!(said(&format!("{other}\n")).contains("version 2"));
+    assert!(said(&format!("{}\n", other.replace('2', "1"))).contains("--external"));
 }

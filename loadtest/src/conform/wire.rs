@@ -33,8 +33,8 @@ pub trait Wire {
     /// [`Error::System`].
     fn send(&mut self, frame: &[u8]) -> Result<(), Error>;
 
-    /// Waits at most so long for frames with IP packets to the hosts, and takes all there are. None
-    /// if none came in that time.
+    /// Waits at most so long for frames with IP packets to the hosts, and takes them; more may be
+    /// there. None if none came in that time.
     ///
     /// # Errors
     ///

@@ -37,7 +37,7 @@ pub(super) const CHECKS: &[Check] = &[
     ),
     Check::aws(
         "AWS-FLOWS",
-        "2,000 flows towards one destination, 55,000 for each address with --slow",
+        "2,000 flows of a host towards one destination, 55,000 with --slow",
         Way::Probe(flows),
     ),
     Check::aws(
@@ -105,7 +105,7 @@ fn reused(probe: &mut Probe) -> Result<Verdict, Error> {
 }
 
 fn flows(probe: &mut Probe) -> Result<Verdict, Error> {
-    let count = if probe.plan.slow { PROMISED * probe.plan.external.len() } else { FLOWS };
+    let count = if probe.plan.slow { PROMISED } else { FLOWS };
     let Filled { seen, twice, refused } = Filled::with(probe, count)?;
     let told = match refused {
         None => format!("{} flows were told apart, {twice} were not", seen.len()),

@@ -49,7 +49,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check::must(
         "RFC4787-REQ-6",
         "packets from inside refresh a mapping",
-        Way::Slowly(|probe| outlives(probe, &[80, 80])),
+        Way::Slowly(|probe| outlives(probe, &[100; 4])),
     ),
     Check::must(
         "RFC4787-REQ-7",
@@ -212,6 +212,8 @@ pub(super) fn hairpinning(probe: &mut Probe, by_external: bool) -> Result<Verdic
     else {
         return Ok(nothing_outside());
     };
+    // Where filtering is by address, the one has to know the other.
+    probe.hairpin(clients[0], second)?;
     let Some((from, to)) = probe.hairpin(clients[1], first)? else {
         return Ok(Verdict::Fail(format!("nothing came from inside by {first}")));
     };

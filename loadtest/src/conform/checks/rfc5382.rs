@@ -298,6 +298,8 @@ fn hairpinning(probe: &mut Probe, by_external: bool) -> Result<Verdict, Error> {
     let port = probe.port();
     let caller = probe.client(1, port);
     let Some(own) = probe.connect(caller, listener.server)? else { return Ok(no_connection()) };
+    // Where filtering is by address, the one has to know the other.
+    probe.segment_hairpin(listener.client, own.external, &Segment::bare(TcpFlags::SYN, 66, 0))?;
     let seen =
         probe.segment_hairpin(caller, listener.external, &Segment::bare(TcpFlags::SYN, 77, 0))?;
     let right = seen.is_some_and(|(from, to)| {

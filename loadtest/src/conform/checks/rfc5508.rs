@@ -369,7 +369,13 @@ fn hairpinned_error(probe: &mut Probe) -> Result<Verdict, Error> {
     let (listener, server) = probe.pair();
     let port = probe.port();
     let sender = probe.client(1, port);
-    let Some(external) = probe.out(listener, server)? else { return Ok(nothing_outside()) };
+    let [Some(external), Some(of_sender)] =
+        [probe.out(listener, server)?, probe.out(sender, server)?]
+    else {
+        return Ok(nothing_outside());
+    };
+    // Where filtering is by address, the one has to know the other.
+    probe.hairpin(listener, of_sender)?;
     let Some((from, to)) = probe.hairpin(sender, external)? else {
         return Ok(Verdict::Fail("no datagram was hairpinned".to_owned()));
     };
