@@ -22,13 +22,16 @@ const HEAD: &str = "\
 
 What NATs do, as [`halfspace-loadtest conform`](loadtest.md#what-a-nat-does) found out, which knows
 nothing of them but their addresses: Halfspace's NAT gateway, whose mapping is AWS's (a port for each
-destination); nftables with `masquerade`; and nftables with an address outside for each host, which
-depends on nothing. The requirements are those of RFC 4787 (UDP), RFC 5382 (TCP) and RFC 5508 (ICMP),
-in few words, and what a router owes every packet.
+destination); nftables with `masquerade`; nftables with an address outside for each host, which
+depends on nothing; and TAYGA, a NAT64 without state, to and from which the kernel routes. The
+requirements are those of RFC 4787 (UDP), RFC 5382 (TCP), RFC 5508 (ICMP), RFC 7857 and RFC 6888, in few
+words, what a router owes every packet, and RFC 6146, RFC 7915 and RFC 6052 for a NAT64. What AWS does
+is none.
 
 A NAT that gives the same port to two hosts as long as their servers differ has more flows to a
 server than it has ports, and cannot meet what asks for one mapping for all: `RFC4787-REQ-1`, `-3`,
-`-9`, `RFC5382-REQ-1`, `-7`, `-8`. Halfspace's does not translate fragments yet: `RFC4787-REQ-14`.
+`-9`, `RFC5382-REQ-1`, `-7`, `-8`, `RFC5508-REQ-7`. Halfspace's neither translates nor makes fragments
+yet: `RFC4787-REQ-13a`, `-14`.
 ";
 
 /// Options of `conformance`.
@@ -108,7 +111,7 @@ mod tests {
             ("ours", matrix(Verdict::Fail("this".to_owned()))),
             ("theirs", matrix(Verdict::NotApplicable("that".to_owned()))),
         ]);
-        let (_, body) = page.split_once("`RFC4787-REQ-14`.\n").unwrap();
+        let (_, body) = page.split_once("`RFC4787-REQ-13a`, `-14`.\n").unwrap();
         assert_eq!(
             body,
             "\n| requirement | asks | ours | theirs |\n| --- | --- | --- | --- |\n\
