@@ -43,7 +43,10 @@ pub struct Arguments {
     /// The `halfspace` binary [default: $HALFSPACE, or the one beside this program]
     #[arg(long)]
     halfspace: Option<PathBuf>,
-    /// Check timers too, which takes minutes for each NAT
+    /// Which NATs to compare [default: all but halfspace-endpoint-independent]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    nat: Vec<Known>,
+    /// Check timers too, which takes most of an hour for each NAT
     #[arg(long)]
     slow: bool,
 }
@@ -58,7 +61,8 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Error> {
         .map_err(|source| Error::System { action: "listen for interrupts", source })?;
     let binary = binary::find(arguments.halfspace.as_deref())?;
     let mut columns = Vec::new();
-    for nat in Known::ALL {
+    let nats = if arguments.nat.is_empty() { &Known::ALL[..] } else { &arguments.nat[..] };
+    for nat in nats.iter().copied() {
         let stage = Stage::set_up(nat, &binary)?;
         let how = super::How { slow: arguments.slow, only: String::new() };
         columns.push((nat.title(), super::check(&stage.ends, &how, Guard::default(), &interrupt)?));

@@ -27,10 +27,12 @@ use crate::soak::daemon::{Daemon, Datapath};
 const MTU: u16 = 1400;
 
 /// A NAT that is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Known {
     /// Halfspace's NAT gateway, which is AWS's in kind.
     Halfspace,
+    /// The same with one mapping for all destinations, and two addresses.
+    HalfspaceEndpointIndependent,
     /// nftables, `masquerade`.
     Masquerade,
     /// nftables, an address outside for each host, both ways: the full cone.
@@ -40,13 +42,14 @@ pub enum Known {
 }
 
 impl Known {
-    /// All.
+    /// Those that are compared unless others are asked for.
     pub const ALL: [Self; 4] = [Self::Halfspace, Self::Masquerade, Self::OneToOne, Self::Tayga];
 
     /// For the head of a column.
     pub const fn title(self) -> &'static str {
         match self {
             Self::Halfspace => "Halfspace",
+            Self::HalfspaceEndpointIndependent => "Halfspace, endpoint-independent",
             Self::Masquerade => "nftables, masquerade",
             Self::OneToOne => "nftables, one to one",
             Self::Tayga => "TAYGA",
@@ -56,7 +59,7 @@ impl Known {
     /// The rules of nftables that make it one.
     const fn rules(self) -> Option<&'static str> {
         match self {
-            Self::Halfspace | Self::Tayga => None,
+            Self::Halfspace | Self::HalfspaceEndpointIndependent | Self::Tayga => None,
             Self::Masquerade => Some(
                 "table ip nat {
                     chain post {
@@ -84,12 +87,29 @@ impl Known {
         }
     }
 
+    /// What the resource document says of Halfspace's NAT gateway, and more behind it.
+    const fn gateway(self) -> &'static str {
+        match self {
+            Self::HalfspaceEndpointIndependent => {
+                r#"allocation_ids = ["eipalloc-a", "eipalloc-b"]
+mapping = "endpoint-independent"
+filtering = "endpoint-independent"
+
+[[address]]
+allocation_id = "eipalloc-b"
+public_ip = "203.0.113.11"
+"#
+            }
+            _ => "allocation_ids = [\"eipalloc-a\"]\n",
+        }
+    }
+
     /// The addresses that hosts are seen with.
     fn external(self) -> Vec<Ipv4Addr> {
         let last: &[u8] = match self {
             Self::Halfspace => &[10],
             Self::Masquerade => &[2],
-            Self::OneToOne | Self::Tayga => &[10, 11],
+            Self::HalfspaceEndpointIndependent | Self::OneToOne | Self::Tayga => &[10, 11],
         };
         last.iter().map(|last| Ipv4Addr::new(203, 0, 113, *last)).collect()
     }
@@ -160,9 +180,13 @@ impl Stage {
                 translate_by_kernel(&bed, &gateway, external, rules)?;
                 Nat::Kernel { _its: gateway }
             }
-            (_, None) => Nat::Daemon {
-                _it: Daemon::start(&bed, gateway, binary.to_owned(), Datapath::Ebpf, DOCUMENT)?,
-            },
+            (known, None) => {
+                let document = format!("{DOCUMENT}{}", known.gateway());
+                let binary = binary.to_owned();
+                Nat::Daemon {
+                    _it: Daemon::start(&bed, gateway, binary, Datapath::Ebpf, &document)?,
+                }
+            }
         };
         Ok(Self { ends, _nat: nat, _sides: [inside, outside], _bed: bed })
     }
@@ -238,6 +262,7 @@ fn translate_by_kernel(
     Ok(())
 }
 
+/// It ends amid the NAT gateway: [`Known::gateway`] has the rest.
 const DOCUMENT: &str = r#"
 [[vpc]]
 vpc_id = "vpc-a"
@@ -284,5 +309,4 @@ public_ip = "203.0.113.10"
 [[nat_gateway]]
 nat_gateway_id = "nat-a"
 subnet_id = "subnet-public"
-allocation_ids = ["eipalloc-a"]
 "#;

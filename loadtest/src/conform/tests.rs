@@ -29,8 +29,10 @@ fn matrix(nat: Known) -> Option<Matrix> {
     let nft = [Requirement::Root, Requirement::Program("ip"), Requirement::Program("nft")];
     let tayga = [Requirement::Root, Requirement::Program("ip"), Requirement::Program("tayga")];
     let (needed, binary) = match nat {
-        Known::Halfspace if ready(&NEEDED) => (&NEEDED[..], halfspace()),
-        Known::Halfspace => return None,
+        Known::Halfspace | Known::HalfspaceEndpointIndependent if ready(&NEEDED) => {
+            (&NEEDED[..], halfspace())
+        }
+        Known::Halfspace | Known::HalfspaceEndpointIndependent => return None,
         Known::Masquerade | Known::OneToOne => (&nft[..], PathBuf::new()),
         Known::Tayga => (&tayga[..], PathBuf::new()),
     };
