@@ -12,8 +12,8 @@ BUILD_PACKAGES := clang llvm libbpf-dev linux-libc-dev make gcc libc6-dev
 # What the demo and the tests run: programs no one here wrote.
 RUN_PACKAGES := iproute2 ethtool procps curl nginx-light iperf3 dnsutils iputils-ping traceroute \
 	python3 prometheus coturn
-# The benchmark's peers: gateways, and a generator.
-BENCH_PACKAGES := nftables haproxy nginx-light libnginx-mod-stream wrk
+# The benchmark's peers: gateways, and a generator; and what the conformance prober is held to.
+BENCH_PACKAGES := nftables haproxy nginx-light libnginx-mod-stream wrk tayga
 # What it found out.
 BENCH_DIR := target/bench
 # Counts instructions.

@@ -95,6 +95,9 @@ pub enum Error {
         /// The interface.
         link: String,
     },
+    /// The other half of a prober cannot be used.
+    #[error("the peer: {0}")]
+    Peer(String),
     /// A contender is not there.
     #[error("{0}")]
     Missing(String),

@@ -46,6 +46,8 @@ enum Command {
     Capacity(capacity::Arguments),
     /// Holds a NAT to the requirements of its RFCs, by what hosts at both its ends see of each other.
     Conform(conform::Arguments),
+    /// Is the hosts in front of a NAT for a `conform` on another machine.
+    ConformPeer(conform::peer::Arguments),
     /// Writes a page of what `conform` finds out about NATs that it sets up itself.
     Conformance(conform::document::Arguments),
     /// Sends raw frames of many flows, and checks, counts and times them behind the gateway.
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         Command::Report(arguments) => bench::report::run(&arguments).map(|()| Outcome::Fine),
         Command::Capacity(arguments) => capacity::run(&arguments),
         Command::Conform(arguments) => conform::run(&arguments),
+        Command::ConformPeer(arguments) => conform::peer::run(&arguments),
         Command::Conformance(arguments) => conform::document::run(&arguments),
         Command::Packets(arguments) => packets::run(&arguments),
         Command::Connections(arguments) => connections::run(&arguments),

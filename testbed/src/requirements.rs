@@ -154,6 +154,7 @@ pub(crate) fn package_of(program: &str) -> Option<&'static str> {
         "stun" => "stun-client",
         "tcpdump" => "tcpdump",
         "traceroute" => "traceroute",
+        "tayga" => "tayga",
         "wrk" => "wrk",
         _ => return None,
     })

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use serde::{Serialize, Serializer};
 
-use super::check::{Level, Verdict};
+use super::check::{Check, Level, Verdict};
+use super::probe::Probe;
+use crate::error::Error;
 use crate::output::{self, Report};
 
 /// A requirement and what came of it.
@@ -20,6 +22,24 @@ pub struct Row {
     /// What came of it.
     #[serde(flatten, serialize_with = "verdict")]
     pub verdict: Verdict,
+}
+
+impl Row {
+    /// What came of a check.
+    pub fn new(check: &Check, verdict: Verdict) -> Self {
+        let Check { id, level, asks, .. } = *check;
+        Self { id, level, asks, verdict }
+    }
+
+    /// Checks it. What came in before is forgotten.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`], if an interface fails.
+    pub fn of(check: &Check, probe: &mut Probe) -> Result<Self, Error> {
+        probe.forget()?;
+        Ok(Self::new(check, check.run(probe)?))
+    }
 }
 
 fn verdict<S: Serializer>(verdict: &Verdict, serializer: S) -> Result<S::Ok, S::Error> {
@@ -75,7 +95,7 @@ impl Report for Matrix {
             all.add_row([*id, level.word(), asks, verdict.word(), verdict.why()]);
         }
         let mut sums = output::table(["", "pass", "fail", "not applicable"]);
-        for level in [Level::Must, Level::Should] {
+        for level in Level::ALL {
             let counts = ["pass", "fail", "not applicable"].map(|word| self.count(level, word));
             let counts = counts.map(|it| it.to_string());
             sums.add_row([vec![level.word().to_owned()], counts.to_vec()].concat());

@@ -4,48 +4,68 @@
 //! ```text
 //!   inside: port ──── inside :gateway: outside ──── port :outside
 //!   10.0.4.10, .11    10.0.4.1         203.0.113.2        203.0.113.20, .21
-//!                     seen as 203.0.113.10, and .11 if there is an address for each host
+//!   or ::10, ::11     or ::1           seen as 203.0.113.10, and .11 if there are two
 //! ```
+//!
+//! The link outside takes smaller packets than that inside, so that it shows what becomes of those
+//! that are too big.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
+use std::time::Duration;
 
-use halfspace_testbed::{Namespace, Testbed};
+use halfspace_testbed::{Namespace, Process, Testbed, wait_until};
 
-use super::Ends;
+use super::nat64::Prefix64;
+use super::{Behind, Ends, InFront};
 use crate::error::Error;
 use crate::frames::place::{self, Place};
 use crate::soak::daemon::{Daemon, Datapath};
 
+/// The MTU of the link outside, in bytes.
+const MTU: u16 = 1400;
+
 /// A NAT that is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Known {
     /// Halfspace's NAT gateway, which is AWS's in kind.
     Halfspace,
+    /// The same with one mapping for all destinations, and two addresses.
+    HalfspaceEndpointIndependent,
     /// nftables, `masquerade`.
     Masquerade,
     /// nftables, an address outside for each host, both ways: the full cone.
     OneToOne,
+    /// TAYGA, a NAT64 without state: an address outside for each host.
+    Tayga,
 }
 
 impl Known {
     /// All.
-    pub const ALL: [Self; 3] = [Self::Halfspace, Self::Masquerade, Self::OneToOne];
+    pub const ALL: [Self; 5] = [
+        Self::Halfspace,
+        Self::HalfspaceEndpointIndependent,
+        Self::Masquerade,
+        Self::OneToOne,
+        Self::Tayga,
+    ];
 
     /// For the head of a column.
     pub const fn title(self) -> &'static str {
         match self {
-            Self::Halfspace => "Halfspace",
+            Self::Halfspace => "Halfspace, symmetric",
+            Self::HalfspaceEndpointIndependent => "Halfspace, endpoint-independent",
             Self::Masquerade => "nftables, masquerade",
             Self::OneToOne => "nftables, one to one",
+            Self::Tayga => "TAYGA",
         }
     }
 
     /// The rules of nftables that make it one.
     const fn rules(self) -> Option<&'static str> {
         match self {
-            Self::Halfspace => None,
+            Self::Halfspace | Self::HalfspaceEndpointIndependent | Self::Tayga => None,
             Self::Masquerade => Some(
                 "table ip nat {
                     chain post {
@@ -73,12 +93,29 @@ impl Known {
         }
     }
 
+    /// What the resource document says of Halfspace's NAT gateway, and more behind it.
+    const fn gateway(self) -> &'static str {
+        match self {
+            Self::HalfspaceEndpointIndependent => {
+                r#"allocation_ids = ["eipalloc-a", "eipalloc-b"]
+mapping = "endpoint-independent"
+filtering = "endpoint-independent"
+
+[[address]]
+allocation_id = "eipalloc-b"
+public_ip = "203.0.113.11"
+"#
+            }
+            _ => "allocation_ids = [\"eipalloc-a\"]\n",
+        }
+    }
+
     /// The addresses that hosts are seen with.
     fn external(self) -> Vec<Ipv4Addr> {
         let last: &[u8] = match self {
             Self::Halfspace => &[10],
             Self::Masquerade => &[2],
-            Self::OneToOne => &[10, 11],
+            Self::HalfspaceEndpointIndependent | Self::OneToOne | Self::Tayga => &[10, 11],
         };
         last.iter().map(|last| Ipv4Addr::new(203, 0, 113, *last)).collect()
     }
@@ -97,6 +134,7 @@ pub struct Stage {
 enum Nat {
     Daemon { _it: Daemon },
     Kernel { _its: Namespace },
+    Tayga { _it: Process, _its: Namespace },
 }
 
 impl Stage {
@@ -114,33 +152,101 @@ impl Stage {
             ((&gateway, "inside"), (&inside, "port")),
             ((&gateway, "outside"), (&outside, "port")),
         ])?;
+        gateway.ip([format!("link set outside mtu {MTU}")])?;
+        outside.ip([format!("link set port mtu {MTU}")])?;
         let port = |namespace: &Namespace| Place {
             interface: "port".to_owned(),
             namespace: place::Namespace::named(namespace.name()),
         };
+        // Halfspace's gateway is a NAT64 as well.
+        let is_nat64 = nat.rules().is_none();
+        let has_ipv4 = nat != Known::Tayga;
         let host = |number| Ipv4Addr::new(10, 0, 4, number);
         let server = |number| Ipv4Addr::new(203, 0, 113, number);
         let ends = Ends {
-            inside: port(&inside),
-            gateway: host(1),
-            client: vec![host(10), host(11)],
-            outside: port(&outside),
-            server: vec![server(20), server(21)],
-            external: nat.external(),
-            outside_mtu: None,
-        };
-        let nat = match nat.rules() {
-            None => Nat::Daemon {
-                _it: Daemon::start(&bed, gateway, binary.to_owned(), Datapath::Ebpf, DOCUMENT)?,
+            inside: Behind {
+                inside: port(&inside),
+                gateway: has_ipv4.then(|| host(1)),
+                client: if has_ipv4 { vec![host(10), host(11)] } else { Vec::new() },
+                gateway6: is_nat64.then(|| host6(1)),
+                client6: if is_nat64 { vec![host6(0x10), host6(0x11)] } else { Vec::new() },
+                nat64_prefix: PREFIX,
+                ports_per_host: None,
             },
-            Some(rules) => {
-                translate_by_kernel(&bed, &gateway, &ends.external, rules)?;
+            outside: InFront {
+                outside: Some(port(&outside)),
+                server: vec![server(20), server(21)],
+                external: nat.external(),
+                outside_mtu: Some(MTU),
+            },
+            peer: None,
+        };
+        let external = &ends.outside.external;
+        let nat = match (nat, nat.rules()) {
+            (Known::Tayga, _) => translate_by_tayga(&bed, gateway, external)?,
+            (_, Some(rules)) => {
+                translate_by_kernel(&bed, &gateway, external, rules)?;
                 Nat::Kernel { _its: gateway }
+            }
+            (known, None) => {
+                let document = format!("{DOCUMENT}{}", known.gateway());
+                let binary = binary.to_owned();
+                Nat::Daemon {
+                    _it: Daemon::start(&bed, gateway, binary, Datapath::Ebpf, &document)?,
+                }
             }
         };
         Ok(Self { ends, _nat: nat, _sides: [inside, outside], _bed: bed })
     }
 }
+
+/// A host behind a NAT64.
+const fn host6(number: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, 4, 0, 0, 0, 0, number)
+}
+
+/// By the well-known prefix TAYGA reaches no addresses that are for documentation (RFC 6052, section
+/// 3.1, as it reads that).
+const PREFIX: Prefix64 = Prefix64::new(Ipv6Addr::new(0x2001, 0xdb8, 64, 0, 0, 0, 0, 0), 96);
+
+/// Starts TAYGA, each host with the address outside that has its place.
+fn translate_by_tayga(
+    bed: &Testbed,
+    gateway: Namespace,
+    external: &[Ipv4Addr],
+) -> Result<Nat, Error> {
+    let written = |name: &str, text: String| {
+        let path = bed.dir().join(name);
+        let failed = |source| Error::File { action: "write", path: path.clone(), source };
+        fs::write(&path, text).map_err(failed).map(|()| path)
+    };
+    let hosts = [host6(0x10), host6(0x11)];
+    let maps: Vec<_> =
+        external.iter().zip(hosts).map(|(outside, host)| format!("map {outside} {host}")).collect();
+    let maps = maps.join("\n");
+    let configuration = written(
+        "tayga.conf",
+        format!("tun-device nat64\nipv4-addr 192.168.255.1\nprefix {PREFIX}\n{maps}\n"),
+    )?;
+    gateway.sysctl([("net.ipv4.ip_forward", "1"), ("net.ipv6.conf.all.forwarding", "1")])?;
+    let process = gateway.spawn(["tayga", "-d", "-c", &configuration.to_string_lossy()])?;
+    wait_until(START_LIMIT, "TAYGA's interface", || gateway.link_index("nat64").is_ok())?;
+    let mut lines = vec![
+        "link set nat64 up".to_owned(),
+        "address add 203.0.113.2/24 dev outside".to_owned(),
+        format!("address add {}/64 dev inside nodad", host6(1)),
+        format!("route add {PREFIX} dev nat64"),
+    ];
+    for address in external {
+        lines.push(format!("route add {address} dev nat64"));
+        lines.push(format!("neighbour add proxy {address} dev outside"));
+    }
+    gateway.ip(lines)?;
+    Ok(Nat::Tayga { _it: process, _its: gateway })
+}
+
+/// How long TAYGA may take, on a machine that is busy.
+const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// Makes a kernel forward and translate.
 fn translate_by_kernel(
@@ -164,10 +270,12 @@ fn translate_by_kernel(
     Ok(())
 }
 
+/// It ends amid the NAT gateway: [`Known::gateway`] has the rest.
 const DOCUMENT: &str = r#"
 [[vpc]]
 vpc_id = "vpc-a"
 cidr_block = "10.0.0.0/16"
+ipv6_cidr_block = "2001:db8:4::/56"
 
 [[uplink]]
 uplink_id = "uplink-a"
@@ -188,7 +296,10 @@ route = [{ destination_cidr_block = "0.0.0.0/0", gateway_id = "igw-a" }]
 [[route_table]]
 route_table_id = "rtb-private"
 vpc_id = "vpc-a"
-route = [{ destination_cidr_block = "0.0.0.0/0", nat_gateway_id = "nat-a" }]
+route = [
+    { destination_cidr_block = "0.0.0.0/0", nat_gateway_id = "nat-a" },
+    { destination_ipv6_cidr_block = "2001:db8:64::/96", nat_gateway_id = "nat-a" },
+]
 
 [[subnet]]
 subnet_id = "subnet-public"
@@ -200,6 +311,7 @@ route_table_id = "rtb-public"
 subnet_id = "subnet-private"
 vpc_id = "vpc-a"
 cidr_block = "10.0.4.0/24"
+ipv6_cidr_block = "2001:db8:4::/64"
 route_table_id = "rtb-private"
 port = "inside"
 
@@ -210,5 +322,5 @@ public_ip = "203.0.113.10"
 [[nat_gateway]]
 nat_gateway_id = "nat-a"
 subnet_id = "subnet-public"
-allocation_ids = ["eipalloc-a"]
+nat64_prefixes = ["2001:db8:64::/96"]
 "#;

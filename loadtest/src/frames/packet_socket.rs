@@ -242,6 +242,36 @@ pub fn open_on(link: u32, protocol: u16) -> Result<OwnedFd, Error> {
     Ok(socket)
 }
 
+/// Has a link give a packet socket every multicast frame, not only those of groups that the kernel
+/// itself is in.
+///
+/// # Errors
+///
+/// [`Error::System`].
+pub fn hear_all_multicast(socket: &OwnedFd, link: u32) -> Result<(), Error> {
+    let membership = libc::packet_mreq {
+        mr_ifindex: link.cast_signed(),
+        mr_type: libc::PACKET_MR_ALLMULTI as libc::c_ushort,
+        mr_alen: 0,
+        mr_address: [0; 8],
+    };
+    // SAFETY: pointer and length describe `membership`, which outlives the call.
+    let joined = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_ADD_MEMBERSHIP,
+            (&raw const membership).cast(),
+            size_of_val(&membership) as libc::socklen_t,
+        )
+    };
+    if joined < 0 {
+        let source = io::Error::last_os_error();
+        return Err(Error::System { action: "hear multicast on the link", source });
+    }
+    Ok(())
+}
+
 /// Whether a frame carries the time: the first does, as the program's.
 fn is_timed(plan: &Plan, sequence: u64) -> bool {
     plan.sample_interval > 0 && sequence.is_multiple_of(plan.sample_interval.into())

@@ -63,9 +63,10 @@ impl Engine {
             let frame = Waiting { frame, segment_size: 0 };
             return self.send_or_wait(now, out, action.adjacency, frame, fast_path);
         }
-        // RFC 5508 REQ-4 and REQ-5: an error from the far end of the flow comes from what the
-        // sender knows that end by; one from a router on the way keeps the router's address.
-        let from = if ip.src == tuple.dst.ip() { back.src.ip() } else { ip.src };
+        // RFC 5508 REQ-4 and REQ-5: whoever reports from an end that the flow hides comes from what
+        // the sender knows that end by, routers there included; any other keeps its address.
+        let is_hidden = back.src.ip() != tuple.dst.ip();
+        let from = if is_hidden { back.src.ip() } else { ip.src };
         let told = Telling { from, to: back.dst.ip(), about: back.reversed() };
         if told.rewrite(&mut frame, ip, &quoted).is_none() {
             return Verdict::Dropped(Drop::Malformed);

@@ -1,20 +1,41 @@
-//! What is checked, one file for each document.
+//! What is checked, one file for each document; `ports` has how ports are dealt out, which several
+//! ask about.
 
+mod aws;
+mod exhaustion;
+mod ports;
 mod rfc4787;
 mod rfc5382;
 mod rfc5508;
+mod rfc6146;
+mod rfc6888;
+mod rfc7857;
 mod transparency;
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use super::check::{Check, Verdict};
 use super::probe::Probe;
 use crate::error::Error;
 
-/// All checks, in the order of their documents.
-pub fn all() -> impl Iterator<Item = &'static Check> {
-    [rfc4787::CHECKS, rfc5382::CHECKS, rfc5508::CHECKS, transparency::CHECKS].into_iter().flatten()
+/// Those of a NAT between IPv4 and IPv4, in the order of their documents.
+pub fn nat44() -> impl Iterator<Item = &'static Check> {
+    let documents = [
+        rfc4787::CHECKS,
+        rfc5382::CHECKS,
+        rfc5508::CHECKS,
+        rfc7857::CHECKS,
+        rfc6888::CHECKS,
+        transparency::CHECKS,
+        aws::CHECKS,
+        exhaustion::CHECKS,
+    ];
+    documents.into_iter().flatten()
+}
+
+/// Those of a NAT64.
+pub fn nat64() -> impl Iterator<Item = &'static Check> {
+    rfc6146::CHECKS.iter()
 }
 
 /// Opens a mapping from one client to one server, and tells how that is seen outside.
@@ -33,6 +54,65 @@ fn seen_by_three(probe: &mut Probe, open: Open) -> Result<[Option<SocketAddr>; 3
     Ok([seen, open(probe, client, second)?, open(probe, client, third)?])
 }
 
+/// Whether mapping is endpoint-independent.
+fn mapping(probe: &mut Probe, open: Open) -> Result<Verdict, Error> {
+    let seen = seen_by_three(probe, open)?;
+    let same = seen[0].is_some() && seen.iter().all(|it| *it == seen[0]);
+    Ok(Verdict::of(same, format!("seen as {}", texts(&seen))))
+}
+
+/// Whom a mapping lets in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Filtering {
+    EndpointIndependent,
+    AddressDependent,
+    AddressAndPortDependent,
+    /// Not even whom it was opened for, or a stranger and no friend.
+    None,
+}
+
+impl Filtering {
+    /// By who gets in: the server of the mapping, another port of its, another host.
+    const fn of(server: bool, other_port: bool, other_host: bool) -> Self {
+        match (server, other_port, other_host) {
+            (true, true, true) => Self::EndpointIndependent,
+            (true, true, false) => Self::AddressDependent,
+            (true, false, false) => Self::AddressAndPortDependent,
+            _ => Self::None,
+        }
+    }
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::EndpointIndependent => "endpoint-independent",
+            Self::AddressDependent => "address-dependent",
+            Self::AddressAndPortDependent => "address- and port-dependent",
+            Self::None => {
+                "of no kind: an answer does not come in, or a stranger's packet does and a friend's \
+                 not"
+            }
+        }
+    }
+
+    /// RFC 4787, REQ-8, and RFC 5382, REQ-3, recommend either.
+    fn is_recommended(self) -> bool {
+        matches!(self, Self::EndpointIndependent | Self::AddressDependent)
+    }
+
+    fn told(self) -> String {
+        format!("filtering is {}", self.words())
+    }
+}
+
+/// Of a NAT that lets nothing through, nothing else can be said.
+fn nothing_outside() -> Verdict {
+    Verdict::Fail("nothing came outside".to_owned())
+}
+
+fn no_connection() -> Verdict {
+    Verdict::Fail("no connection came about".to_owned())
+}
+
 /// For people.
 fn text(seen: Option<SocketAddr>) -> String {
     seen.map_or_else(|| "nothing came".to_owned(), |it| it.to_string())
@@ -43,28 +123,7 @@ fn texts(seen: &[Option<SocketAddr>]) -> String {
     seen.iter().map(|it| text(*it)).collect::<Vec<_>>().join(", ")
 }
 
-/// Flows of each of two clients whose ports outside may not be the same ones: with ports dealt out
-/// at random and without regard to each other, some would be in all but one of ten thousand runs.
-const MANY: u16 = 800;
-
-/// Whether two clients, by the same ports towards different servers, are told apart by nothing but
-/// the server: then nobody could have one mapping for all.
-fn overloading(probe: &mut Probe, open: Open) -> Result<Verdict, Error> {
-    let mut of_first = HashSet::new();
-    let (mut shared, mut lost) = (0, 0);
-    for _ in 0..MANY {
-        let port = probe.port();
-        for number in [0, 1] {
-            match open(probe, probe.client(number, port), probe.server(number, 0))? {
-                None => lost += 1,
-                Some(seen) if number == 0 => drop(of_first.insert(seen)),
-                Some(seen) => shared += u32::from(of_first.contains(&seen)),
-            }
-        }
-    }
-    let seen = format!(
-        "of {MANY} ports of one host and {MANY} of another, towards different servers, {shared} \
-         were the same outside; {lost} flows did not come"
-    );
-    Ok(Verdict::of(shared == 0 && lost == 0, seen))
+/// For people.
+const fn came(it: bool) -> &'static str {
+    if it { "came in" } else { "did not come in" }
 }
