@@ -10,11 +10,11 @@ use super::*;
 /// The gateway with this said of its secondary address and of the rest.
 fn document(secondary: &str, keys: &str) -> String {
     format!(
-        r#"{DOCUMENT}
+        r"{DOCUMENT}
     port_range = [5000, 5999]
     secondary_address = [{secondary}]
     {keys}
-    "#
+    "
     )
 }
 
