@@ -19,6 +19,7 @@ mod elastic_ip;
 mod eni;
 mod flow_logs;
 mod nat;
+mod nat_addresses;
 mod nlb;
 mod os_bypass;
 mod ports;
