@@ -181,11 +181,10 @@ fn a_connection_on_a_draining_address_is_closed_by_its_ends_and_opened_again_els
 
 /// A host of an endpoint-independent gateway that is seen as the second address.
 fn mapped() -> (World, u8, SocketAddr) {
-    let text = |secondary| mapped_document(secondary);
-    let mut w = World::among_hosts(&text(BOTH), functions);
+    let mut w = World::among_hosts(&mapped_document(BOTH), functions);
     let old = one_each(&mut w);
     let (&n, &seen) = old.iter().find(|(_, seen)| seen.ip().to_string() == SECOND).unwrap();
-    w.reload(&text(DRAINING));
+    w.reload(&mapped_document(DRAINING));
     (w, n, seen)
 }
 
