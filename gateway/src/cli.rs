@@ -132,7 +132,7 @@ Examples:
   halfspace targets --json | jq '.targets[] | select(.state == \"unhealthy\")'")]
     Targets(Ask),
 
-    /// NAT gateways: who holds their ports
+    /// NAT gateways: make them, change their addresses, list them, see who holds their ports
     #[command(subcommand)]
     Nat(nat::Nat),
 
@@ -325,6 +325,8 @@ enum Error {
     Uninstall(#[from] uninstall::Error),
     #[error(transparent)]
     Demo(#[from] demo::Failed),
+    #[error("{0} is not an address: write one such as 10.0.1.10")]
+    NotAnAddress(String),
     #[error("{0} is attached to nothing")]
     NotAttached(String),
     #[error("{0} is associated with nothing")]
@@ -345,7 +347,7 @@ impl Error {
             Self::Client(client::Error::Refused { .. })
             | Self::NotAttached(_)
             | Self::NotAssociated(_) => Exit::Refused,
-            Self::Json(_) => Exit::Usage,
+            Self::Json(_) | Self::NotAnAddress(_) => Exit::Usage,
             Self::Run(_)
             | Self::Client(_)
             | Self::Uninstall(_)

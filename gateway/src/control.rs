@@ -11,23 +11,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
+use nf_core::vpc::document::UnixTime;
 use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::actions::{IdSource, Refusal, Request, View};
+use crate::actions::{IdSource, Present, Refusal, Request, View};
 use crate::config::NodeConfig;
 use crate::environments::{self, Environments};
 use crate::flow_logs::{FlowLogs, since_1970};
 use crate::functions;
 use crate::links::Watch;
 use crate::ports::Ports;
-use crate::resources::{Order, Resources};
+use crate::resources::{Order, Resources, Task};
 use crate::worker;
 
 /// Interfaces come and go by the hundred. What happens within this time is dealt with at once.
 const LINKS_PAUSE: Duration = Duration::from_millis(20);
+
+/// From one attempt to end drains to the next, while the document cannot be written.
+const DRAINS_PAUSE: Duration = Duration::from_mins(1);
 
 /// Orders that wait for their turn. Who comes later waits to be let in.
 const ORDERS: usize = 64;
@@ -162,6 +166,8 @@ pub struct Follower {
     ids: IdSource,
     current: Report,
     ready: bool,
+    /// Drains are not ended before.
+    drains_pause: Option<Instant>,
 }
 
 /// What the follower was woken by.
@@ -187,7 +193,8 @@ impl Follower {
     ) -> std::io::Result<Self> {
         let hang_up = signal(SignalKind::hangup())?;
         let current = Report::clone(&shared.report.load());
-        Ok(Self { shared, config, watch, hang_up, orders, ids, current, ready: false })
+        let (ready, drains_pause) = (false, None);
+        Ok(Self { shared, config, watch, hang_up, orders, ids, current, ready, drains_pause })
     }
 
     /// Follows until the worker stops.
@@ -221,6 +228,7 @@ impl Follower {
             if self.current.resources.reload().await {
                 self.apply_snapshot().await?;
             }
+            self.end_drains().await?;
             self.publish();
             if let Err(error) = self.watch.refresh().await {
                 tracing::error!(%error, "cannot list interfaces");
@@ -243,15 +251,8 @@ impl Follower {
         if let Err(error) = self.watch.catch_up().await {
             tracing::error!(%error, "cannot follow changes of interfaces");
         }
-        let present = self.watch.links().names().cloned().collect();
-        // Each order has a part of the source to itself.
-        let ids = self.ids.split();
         let names: Vec<_> = requests.iter().map(|it| it.action.clone()).collect();
-        let order = Order { requests, dry_run, present, ids };
-        let (answers, is_new) = self.current.resources.change(order).await;
-        if is_new {
-            self.apply_snapshot().await?;
-        }
+        let answers = self.change(Task::Actions { requests, dry_run }).await?;
         // Also for what the watch has caught up with.
         self.follow_ports().await?;
         self.publish();
@@ -264,6 +265,42 @@ impl Follower {
         // They may have stopped waiting; it is done all the same.
         let _ = answer.send(answers);
         self.follow_environments().await
+    }
+
+    /// Has the document changed, and what it says put into force.
+    async fn change(&mut self, task: Task) -> Result<Result<Vec<Value>, Refusal>, worker::Stopped> {
+        let present: Present = self.watch.links().names().cloned().collect();
+        // Each order has a part of the source to itself.
+        let order = Order { task, now: now(), present, ids: self.ids.split() };
+        let (answers, is_new) = self.current.resources.change(order).await;
+        if is_new {
+            self.apply_snapshot().await?;
+        }
+        Ok(answers)
+    }
+
+    /// Takes addresses away that have drained by now. A document that is wrong waits for whoever
+    /// corrects it.
+    async fn end_drains(&mut self) -> Result<(), worker::Stopped> {
+        let resources = &self.current.resources;
+        let is_due = resources.next_drain_end().is_some_and(|end| end <= now());
+        let is_paused = self.drains_pause.is_some_and(|end| Instant::now() < end);
+        if !is_due || is_paused || !resources.errors().is_empty() {
+            return Ok(());
+        }
+        self.drains_pause = None;
+        match self.change(Task::EndDrains).await? {
+            Ok(gone) => {
+                for address in gone.iter().filter_map(Value::as_str) {
+                    tracing::info!(address, "it has drained, and is taken away");
+                }
+            }
+            Err(refusal) => {
+                self.drains_pause = Some(Instant::now() + DRAINS_PAUSE);
+                tracing::error!(%refusal, "cannot take away addresses that have drained");
+            }
+        }
+        Ok(())
     }
 
     fn publish(&self) {
@@ -313,6 +350,11 @@ impl Follower {
             Ok(()) | Err(_) => Ok(()),
         }
     }
+}
+
+/// The time of day.
+fn now() -> UnixTime {
+    UnixTime(since_1970().as_secs())
 }
 
 async fn links_changed(watch: &mut Watch) -> Woken {

@@ -4,7 +4,7 @@
 //! is taken apart when it differs from what was read last, and when what it says differs from the
 //! state in force, a new generation begins.
 //!
-//! An order of the API is a change of the document: it is read as on the beat, changed, checked and
+//! An order, of the API or the gateway's own, is a change of the document: it is read as on the beat, changed, checked and
 //! written back before anything else sees it. What the file says is what is in force, whoever wrote
 //! it last.
 
@@ -16,14 +16,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nf_core::id::Generation;
+use nf_core::vpc::document::UnixTime;
 use nf_core::vpc::{Document, Snapshot};
 use serde_json::Value;
 
 use crate::actions::Refusal;
+use crate::actions::nat_gateway::next_drain_end;
 use crate::config::{Diagnostic, ResourceFile, Store};
 
-pub use order::Order;
 use order::{Attempt, attempt};
+pub use order::{Order, Task};
 
 /// A document that is valid.
 #[derive(Debug)]
@@ -84,6 +86,7 @@ pub struct Resources {
     valid_reads: u64,
     invalid_reads: u64,
     last_valid: (Instant, SystemTime),
+    next_drain_end: Option<UnixTime>,
 }
 
 impl Resources {
@@ -91,7 +94,7 @@ impl Resources {
     #[must_use]
     pub fn new(file: PathBuf, valid: Valid) -> Self {
         let Valid { file: read, snapshot, warnings } = valid;
-        let this = Self {
+        let mut this = Self {
             store: Store::new(file),
             read,
             in_force: snapshot,
@@ -100,7 +103,9 @@ impl Resources {
             valid_reads: 1,
             invalid_reads: 0,
             last_valid: (Instant::now(), SystemTime::now()),
+            next_drain_end: None,
         };
+        this.next_drain_end = next_drain_end(this.document());
         this.log_warnings();
         this
     }
@@ -161,6 +166,7 @@ impl Resources {
         self.found_valid();
         // Perhaps it says only other things that no packet depends on, such as tags.
         self.read = file;
+        self.next_drain_end = next_drain_end(self.document());
         if snapshot.same_resources(&self.in_force) {
             // The lines may have moved.
             self.warnings = warnings;
@@ -206,6 +212,12 @@ impl Resources {
         self.read.document()
     }
 
+    /// When an address of a NAT gateway has drained, and [`Task::EndDrains`] takes it away.
+    #[must_use]
+    pub const fn next_drain_end(&self) -> Option<UnixTime> {
+        self.next_drain_end
+    }
+
     /// The state in force.
     #[must_use]
     pub const fn in_force(&self) -> &Arc<Snapshot> {
@@ -246,6 +258,7 @@ impl Resources {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
     use std::fs;
 
     use super::*;
@@ -308,5 +321,54 @@ mod tests {
         assert!(resources.reload().await);
         assert!(resources.errors().is_empty());
         assert_eq!(resources.in_force().generation(), Generation(2));
+    }
+
+    /// A gateway of which one address drains until 1000, another until 2000.
+    const DRAINS: &str = r#"vpc = [{ vpc_id = "vpc-a", cidr_block = "10.0.0.0/16" }]
+subnet = [{ subnet_id = "subnet-a", vpc_id = "vpc-a", cidr_block = "10.0.0.0/24" }]
+
+[[nat_gateway]]
+nat_gateway_id = "nat-a"
+subnet_id = "subnet-a"
+connectivity_type = "private"
+# By hand.
+secondary_address = [
+    { private_ip_address = "10.0.0.7", drain_until = 2000 },
+    { private_ip_address = "10.0.0.8", drain_until = 1000 },
+    { private_ip_address = "10.0.0.9" }, # It stays.
+]
+"#;
+
+    fn end_drains(now: u64) -> Order {
+        let ids = crate::actions::IdSource::new(1);
+        Order { task: Task::EndDrains, now: UnixTime(now), present: HashSet::default(), ids }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_has_drained_is_taken_out_of_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("resources.toml");
+        fs::write(&file, ONE).unwrap();
+        let mut resources = Resources::new(file.clone(), read(&file, Generation(1)).unwrap());
+        assert_eq!(resources.next_drain_end(), None);
+        fs::write(&file, DRAINS).unwrap();
+        assert!(resources.reload().await);
+        assert_eq!(resources.next_drain_end(), Some(UnixTime(1000)));
+
+        let (gone, is_new) = resources.change(end_drains(1000)).await;
+        assert_eq!((gone.unwrap(), is_new), (vec!["10.0.0.8 of nat-a".into()], true));
+        assert_eq!(resources.next_drain_end(), Some(UnixTime(2000)));
+        let text = fs::read_to_string(&file).unwrap();
+        let drained = "    { private_ip_address = \"10.0.0.8\", drain_until = 1000 },\n";
+        // Its primary address as well is written down.
+        let kept = format!("{}private_ip_address = \"10.0.0.4\"\n", DRAINS.replace(drained, ""));
+        assert_eq!(text, kept);
+
+        let (gone, is_new) = resources.change(end_drains(1999)).await;
+        assert_eq!((gone.unwrap(), is_new), (vec![], false));
+        let (gone, _) = resources.change(end_drains(u64::MAX)).await;
+        assert_eq!(gone.unwrap(), ["10.0.0.7 of nat-a"]);
+        assert_eq!(resources.next_drain_end(), None);
+        assert!(fs::read_to_string(&file).unwrap().contains("\"10.0.0.9\" }, # It stays."));
     }
 }

@@ -54,7 +54,7 @@ impl Function for LambdaBridge {
             externals: snapshot
                 .eni(bridge.eni)
                 .source_addresses()
-                .map(|ip| External { ip, public_ip: None })
+                .map(|ip| External { ip, public_ip: None, is_draining: false })
                 .collect(),
             pooling: Pooling::InOrder,
             nat64_prefix: None,

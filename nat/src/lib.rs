@@ -24,7 +24,8 @@ use nf_core::tuple::Protocol;
 use nf_core::verdict::Drop;
 use nf_core::vpc::id::{NatGatewayId, ResourceId as _};
 use nf_core::vpc::{
-    ConnectivityType, EniIx, ExhaustionReply, InterfaceType, NatGateway, Owner, Snapshot,
+    ConnectivityType, EniIx, ExhaustionReply, InterfaceType, NatAddress, NatGateway, Owner,
+    Snapshot,
 };
 
 /// All NAT gateways.
@@ -69,11 +70,7 @@ impl Function for Nat {
     fn apply_snapshot(&mut self, _now: Time, snapshot: &Snapshot) {
         let gateways = snapshot.nat_gateways().map(|(_, gateway)| RealmConfig {
             key: gateway.id.clone(),
-            externals: gateway
-                .addresses
-                .iter()
-                .map(|address| External { ip: address.private_ip, public_ip: address.public_ip })
-                .collect(),
+            externals: gateway.addresses.iter().map(external).collect(),
             pooling: PAIRED,
             meter: Some(MeterKey::of(gateway.id.as_str())),
             nat64_prefix: gateway.nat64_prefixes.first().copied(),
@@ -156,6 +153,11 @@ impl Function for Nat {
         // Quarantines also end as ports are leased; nothing waits for `advance`.
         None
     }
+}
+
+const fn external(address: &NatAddress) -> External {
+    let &NatAddress { private_ip, public_ip, is_draining } = address;
+    External { ip: private_ip, public_ip, is_draining }
 }
 
 /// Whether a packet for a gateway's own address comes from one of those whom the gateway hides, not

@@ -47,13 +47,43 @@ impl Rules {
     }
 }
 
+/// The second address of a tenant's NAT gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SecondAddress {
+    Absent,
+    There,
+    /// No new flow leaves from it.
+    Draining,
+}
+
+impl SecondAddress {
+    /// It comes, drains, and goes or stays after all.
+    fn next(self, random: &mut Random) -> Self {
+        match self {
+            Self::Absent => Self::There,
+            Self::There => Self::Draining,
+            Self::Draining => *random.pick(&[Self::Absent, Self::There]),
+        }
+    }
+
+    const fn keys(self) -> &'static str {
+        match self {
+            Self::Absent => "",
+            Self::There => "secondary_address = [{ allocation_id = \"eipalloc-@nat2\" }]\n",
+            Self::Draining => {
+                "secondary_address = [{ allocation_id = \"eipalloc-@nat2\", drain_until = 1 }]\n"
+            }
+        }
+    }
+}
+
 /// What of a tenant comes and goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a resource that is there or not")]
 struct Tenant {
     nat: bool,
     nat_route: bool,
-    second_nat_address: bool,
+    second_nat_address: SecondAddress,
     /// Whether its gateway's mapping is endpoint-independent.
     independent: bool,
     /// Whether anybody may then send to it.
@@ -86,7 +116,7 @@ impl Desired {
         let tenant = Tenant {
             nat: true,
             nat_route: true,
-            second_nat_address: false,
+            second_nat_address: SecondAddress::Absent,
             independent: false,
             open: false,
             reset_both: false,
@@ -131,7 +161,10 @@ impl Desired {
             2 => &mut tenant.balancer,
             3 => &mut tenant.bridge,
             4 => &mut tenant.elastic,
-            5 | 6 => &mut tenant.second_nat_address,
+            5 | 6 => {
+                tenant.second_nat_address = tenant.second_nat_address.next(random);
+                return;
+            }
             7 => &mut tenant.heavy_target,
             8 | 9 => &mut tenant.mac_known,
             14 | 15 => &mut tenant.second_log,
@@ -187,11 +220,11 @@ impl Desired {
             own.push_str(if tenant.second_log { SECOND_LOG } else { "" });
             if tenant.nat {
                 own.push_str(NAT);
-                let second = if tenant.second_nat_address { ", \"eipalloc-@nat2\"" } else { "" };
+                let second = tenant.second_nat_address.keys();
                 // Writing into a string cannot fail.
                 let _ = write!(
                     own,
-                    "allocation_ids = [\"eipalloc-@nat\", \"eipalloc-@nat6\"{second}]\n{leases}\
+                    "allocation_ids = [\"eipalloc-@nat\", \"eipalloc-@nat6\"]\n{second}{leases}\
                      udp_stream_timeout_seconds = 20\nreset_both = {}\n",
                     tenant.reset_both
                 );

@@ -1,14 +1,14 @@
 //! A document that actions are being applied to, and what it says at each step.
 
 use std::collections::{HashMap, HashSet};
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use nf_core::id::Generation;
-use nf_core::vpc::document::Document;
+use nf_core::vpc::document::{Document, UnixTime};
 use nf_core::vpc::id::EniId;
-use nf_core::vpc::{Owner, Snapshot};
+use nf_core::vpc::{Eni, Owner, Snapshot};
 
+use super::nat_gateway::write_down;
 use super::{IdSource, Refusal};
 
 /// Names of the Linux interfaces that are there: a network interface is only in use while its port
@@ -34,6 +34,7 @@ pub struct Draft {
     generation: Generation,
     present: Present,
     ids: IdSource,
+    now: UnixTime,
     changed: bool,
 }
 
@@ -45,6 +46,8 @@ pub(super) struct Edit<'a> {
     pub(super) before: &'a Snapshot,
     /// For what is made.
     pub(super) ids: &'a mut IdSource,
+    /// When it is.
+    pub(super) now: UnixTime,
 }
 
 /// What came of all actions.
@@ -57,7 +60,8 @@ pub struct Changed {
 }
 
 impl Draft {
-    /// Begins with `document`, which says `snapshot`. What it will say has number `generation`.
+    /// Begins with `document`, which says `snapshot`. What it will say has number `generation`;
+    /// `now` is when all of it is done.
     #[must_use]
     pub fn new(
         document: Document,
@@ -65,8 +69,9 @@ impl Draft {
         generation: Generation,
         present: Present,
         ids: IdSource,
+        now: UnixTime,
     ) -> Self {
-        Self { document, snapshot, generation, present, ids, changed: false }
+        Self { document, snapshot, generation, present, ids, now, changed: false }
     }
 
     /// What it says by now.
@@ -88,8 +93,8 @@ impl Draft {
         &mut self,
         change: impl FnOnce(&mut Edit<'_>) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
-        let Self { document, snapshot, ids, .. } = self;
-        let done = change(&mut Edit { document, before: snapshot, ids })?;
+        let Self { document, snapshot, ids, now, .. } = self;
+        let done = change(&mut Edit { document, before: snapshot, ids, now: *now })?;
         let mut after = self.build()?;
         if keep_addresses(&mut self.document, &self.snapshot, &after) {
             after = self.build()?;
@@ -105,22 +110,27 @@ impl Draft {
     }
 }
 
-/// Writes down the primary addresses of managed interfaces that the document leaves to the gateway,
-/// where they would be others now because something else has come or gone: at EC2 an interface keeps
-/// its addresses. Whether there were any.
+/// Writes down the addresses of managed interfaces that the document leaves to the gateway, where they
+/// would be others now because something else has come or gone: at EC2 an interface keeps its
+/// addresses. Whether there were any.
 fn keep_addresses(document: &mut Document, before: &Snapshot, after: &Snapshot) -> bool {
-    let had: HashMap<&EniId, Ipv4Addr> = before
-        .enis()
-        .filter(|(_, eni)| eni.is_requester_managed())
-        .filter_map(|(_, eni)| Some((&eni.id, *eni.private_ips.first()?)))
-        .collect();
+    let managed = before.enis().map(|(_, eni)| eni).filter(|eni| eni.is_requester_managed());
+    let had: HashMap<&EniId, &Eni> = managed.map(|eni| (&eni.id, eni)).collect();
     let mut any = false;
     for (_, eni) in after.enis() {
-        let kept = had.get(&eni.id).copied().filter(|it| eni.private_ips.first() != Some(it));
-        let Some(kept) = kept else { continue };
+        let Some(had) = had.get(&eni.id).filter(|had| !had.addresses().eq(eni.addresses())) else {
+            continue;
+        };
+        let Some(&kept) = had.private_ips.first() else { continue };
         let said = match eni.owner {
             Owner::Instance => continue,
-            Owner::NatGateway(ix) => &mut document.nat_gateway[ix.0 as usize].private_ip_address,
+            Owner::NatGateway(ix) => {
+                let gateway = &mut document.nat_gateway[ix.0 as usize];
+                let as_it_was = gateway.clone();
+                write_down(gateway, before);
+                any |= *gateway != as_it_was;
+                continue;
+            }
             Owner::Bridge(ix) => &mut document.lambda_bridge[ix.0 as usize].private_ip_address,
             Owner::LoadBalancer(ix) => {
                 let subnet = &after.subnet(eni.subnet).id;

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Action, Change, Draft, Query, Refusal, View, address, instance, internet_gateway,
+    Action, Change, Draft, Query, Refusal, View, address, instance, internet_gateway, nat_gateway,
     network_interface, prefix_list, route_table, security_group, subnet, tags, vpc,
 };
 
@@ -46,6 +46,13 @@ const ALL: &[(&str, Known)] = &[
     change::<internet_gateway::DeleteInternetGateway>(),
     query::<internet_gateway::DescribeInternetGateways>(),
     change::<internet_gateway::DetachInternetGateway>(),
+    change::<nat_gateway::AssignPrivateNatGatewayAddress>(),
+    change::<nat_gateway::AssociateNatGatewayAddress>(),
+    change::<nat_gateway::CreateNatGateway>(),
+    change::<nat_gateway::DeleteNatGateway>(),
+    query::<nat_gateway::DescribeNatGateways>(),
+    change::<nat_gateway::DisassociateNatGatewayAddress>(),
+    change::<nat_gateway::UnassignPrivateNatGatewayAddress>(),
     change::<network_interface::AssignIpv6Addresses>(),
     change::<network_interface::AssignPrivateIpAddresses>(),
     change::<network_interface::AttachNetworkInterface>(),

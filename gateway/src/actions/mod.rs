@@ -1,8 +1,9 @@
 //! What can be asked of a running gateway: EC2's actions on the resource document.
 //!
 //! There is one desired state, and it is the document. An action takes it, changes it, and says
-//! what came of it; nothing here reads or writes a file, knows the time or draws randomness. Who
-//! calls ([`crate::resources`]) brings the document and writes it back, all of it or nothing.
+//! what came of it; nothing here reads or writes a file, looks at a clock or draws randomness. Who
+//! calls ([`crate::resources`]) brings the document and the time, and writes the document back, all
+//! of it or nothing.
 //!
 //! Names of actions, parameters, fields and error codes are EC2's, and so are the shapes of
 //! parameters and answers; names of parameters and fields are in `snake_case`, as in the document.
@@ -25,6 +26,7 @@ mod ids;
 pub mod instance;
 pub mod internet_gateway;
 mod list;
+pub mod nat_gateway;
 pub mod network_interface;
 mod perform;
 pub mod prefix_list;

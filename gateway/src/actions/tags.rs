@@ -1,6 +1,6 @@
 //! Labels: on what is made, and put on and taken off afterwards.
 
-use nf_core::vpc::document::{Address, Instance, SecurityGroup, Tags};
+use nf_core::vpc::document::{Address, Instance, NatGateway, SecurityGroup, Tags};
 use serde::{Deserialize, Serialize};
 
 use super::network_interface::own_interface;
@@ -31,7 +31,7 @@ pub struct Tag {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TagSpecification {
-    /// What is made: `network-interface`, `instance`, `elastic-ip`, `security-group`.
+    /// What is made: `network-interface`, `instance`, `elastic-ip`, `security-group`, `natgateway`.
     pub resource_type: String,
     /// The labels.
     pub tags: Vec<Tag>,
@@ -41,7 +41,7 @@ pub struct TagSpecification {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateTags {
-    /// Ids of network interfaces, instances, Elastic IP addresses and security groups.
+    /// Ids of network interfaces, instances, Elastic IP addresses, security groups and NAT gateways.
     pub resources: Vec<String>,
     /// The labels.
     pub tags: Vec<Tag>,
@@ -175,10 +175,13 @@ fn tags_of<'e>(edit: &'e mut Edit<'_>, id: &str) -> Result<&'e mut Tags, Refusal
     } else if is("sg-") {
         let place = place::<SecurityGroup>(edit.document, id)?;
         Ok(&mut edit.document.security_group[place].tags)
+    } else if is("nat-") {
+        let place = place::<NatGateway>(edit.document, id)?;
+        Ok(&mut edit.document.nat_gateway[place].tags)
     } else {
         let message = format!(
-            "`{id}` has no tags: network interfaces, instances, Elastic IP addresses and security \
-             groups have"
+            "`{id}` has no tags: network interfaces, instances, Elastic IP addresses, security \
+             groups and NAT gateways have"
         );
         Err(Refusal::new("InvalidID", message))
     }

@@ -1,11 +1,14 @@
-//! Orders of the API: the document as it stands, changed, and back into its file.
+//! Orders, of the API or the gateway's own: the document as it stands, changed, and back into its
+//! file.
 
 use std::sync::Arc;
 
 use nf_core::vpc::Snapshot;
+use nf_core::vpc::document::UnixTime;
 use serde_json::Value;
 
 use super::{Valid, spare};
+use crate::actions::nat_gateway::end_drains;
 use crate::actions::{Changed, Draft, IdSource, Present, Refusal, Request, perform};
 use crate::config::store::{self, Store};
 use crate::config::{Diagnostic, ResourceFile, edit};
@@ -17,14 +20,28 @@ const ATTEMPTS: usize = 10;
 /// What is to be done to the document, as one change.
 #[derive(Debug)]
 pub struct Order {
-    /// The actions.
-    pub requests: Vec<Request>,
-    /// Whether only to say if it could be done.
-    pub dry_run: bool,
+    /// What it is.
+    pub task: Task,
+    /// When it is done.
+    pub now: UnixTime,
     /// Ports that are there.
     pub present: Present,
     /// For what is made.
     pub ids: IdSource,
+}
+
+/// What an order asks for.
+#[derive(Debug)]
+pub enum Task {
+    /// Actions that somebody has called.
+    Actions {
+        /// What was called.
+        requests: Vec<Request>,
+        /// Whether only to say if it could be done.
+        dry_run: bool,
+    },
+    /// That addresses go which have drained. The answers name them.
+    EndDrains,
 }
 
 /// What came of an order.
@@ -97,16 +114,23 @@ fn carry_out(
     in_force: &Arc<Snapshot>,
     order: &Order,
 ) -> Result<(Vec<Value>, Option<Valid>), NotWritten> {
-    let Order { requests, dry_run, present, ids } = order;
+    let Order { task, now, present, ids } = order;
     let mut draft = Draft::new(
         file.document().clone(),
         before.clone(),
         in_force.generation().next(),
         present.clone(),
         ids.clone(),
+        *now,
     );
-    let answers = perform(&mut draft, requests.clone()).map_err(NotWritten::Refused)?;
-    if *dry_run {
+    let answers = match task {
+        Task::Actions { requests, .. } => perform(&mut draft, requests.clone()),
+        Task::EndDrains => {
+            end_drains(&mut draft).map(|gone| gone.into_iter().map(Value::from).collect())
+        }
+    };
+    let answers = answers.map_err(NotWritten::Refused)?;
+    if matches!(task, Task::Actions { dry_run: true, .. }) {
         let message = "the request would have succeeded, and was not to be carried out";
         return Err(NotWritten::Refused(Refusal::new("DryRunOperation", message)));
     }

@@ -21,6 +21,7 @@ mod flow_logs;
 mod fragments;
 mod nat;
 mod nat64;
+mod nat_addresses;
 mod nlb;
 mod os_bypass;
 mod ports;

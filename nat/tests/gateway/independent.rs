@@ -59,6 +59,7 @@ fn pass(w: &mut World, port: &str, src: &str, dst: &str) -> Option<(String, Stri
     Some((out.clone(), tuple.src.to_string(), tuple.dst.to_string()))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what it is compared with may be nothing")]
 fn outcome(port: &str, src: &str, dst: &str) -> Option<(String, String, String)> {
     Some((port.to_owned(), src.to_owned(), dst.to_owned()))
 }

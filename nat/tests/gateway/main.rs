@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod classes;
+mod drain;
 mod flow_logs;
 mod flows;
 mod fragments;

@@ -427,3 +427,19 @@ fn a_super_packet_is_cut_after_it_is_translated() {
     let answers = w.path.entries().find(|(key, _)| !key.tuple.is_ipv4()).unwrap().1.usage;
     assert_eq!(answers.packets, 4);
 }
+
+#[test]
+fn a_route_for_the_prefix_alone_leads_to_the_gateway() {
+    let document = DOCUMENT
+        .replace(
+            "{ destination_ipv6_cidr_block = \"::/0\", nat_gateway_id = \"nat-1\" }",
+            "{ destination_ipv6_cidr_block = \"2001:db8:64::/96\", nat_gateway_id = \"nat-1\" }",
+        )
+        .replace("fd00:a:", "2001:db8:");
+    let document = format!("{document}\nnat64_prefixes = [\"2001:db8:64::/96\"]");
+    let mut w = World::among_hosts(&document, functions);
+    let client = at("[2001:db8:0:1::10]:4000");
+    let query = Frame::udp(client, at("[2001:db8:64::c000:201]:53")).payload(*b"query");
+    let (src, _) = send_out(&mut w, query.build()).unwrap();
+    assert_eq!(src.ip().to_string(), PUBLIC);
+}

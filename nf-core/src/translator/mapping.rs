@@ -92,18 +92,22 @@ impl Mappings {
         self.all.get(number.place())
     }
 
-    /// Adds a mapping without a flow: [`Self::join`] follows. New flows of its inside have it from
-    /// now on.
+    /// Adds a mapping without a flow: [`Self::join`] follows. If it is current, it is the one that
+    /// new flows of its client have; else only if there is no other.
     pub(super) fn add(
         &mut self,
         inside: Inside,
         external: SocketAddr,
         lease: PortLease,
         owner: ClientNumber,
+        is_current: bool,
     ) -> MappingNumber {
         let place = self.all.insert(Mapping { inside, external, lease, owner, flows: 0 });
         let number = MappingNumber(place as u32);
-        self.by_inside.insert(inside, number);
+        let for_inside = self.by_inside.entry(inside).or_insert(number);
+        if is_current {
+            *for_inside = number;
+        }
         let outside = Outside { protocol: inside.protocol, address: external };
         self.by_outside.insert(outside, number);
         number

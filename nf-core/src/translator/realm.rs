@@ -1,5 +1,6 @@
 //! One gateway: its addresses, the ports leased on them, and the rules by which a flow gets one.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
@@ -26,6 +27,8 @@ pub struct External {
     /// What an internet gateway makes of it further on, if one does: the flow may be found under
     /// this address when it is taken over, and the world knows it by that.
     pub public_ip: Option<IpAddr>,
+    /// Whether it is on its way out: what leaves from it goes on, and nothing new does.
+    pub is_draining: bool,
 }
 
 /// What the desired state says of one realm.
@@ -33,7 +36,7 @@ pub struct External {
 pub struct RealmConfig<'a, K> {
     /// Which.
     pub key: K,
-    /// Its addresses, of both families.
+    /// Its addresses, of both families, the draining ones too.
     pub externals: Vec<External>,
     /// Which of them flows leave from.
     pub pooling: Pooling,
@@ -144,7 +147,8 @@ impl Realm {
 
     pub(super) fn update<K>(&mut self, config: &RealmConfig<'_, K>) {
         let pool = |v4: bool| {
-            let ips = config.externals.iter().map(|e| e.ip).filter(|ip| ip.is_ipv4() == v4);
+            let lasting = config.externals.iter().filter(|external| !external.is_draining);
+            let ips = lasting.map(|external| external.ip).filter(|ip| ip.is_ipv4() == v4);
             AddressPool::new(config.pooling, ips.collect()).ok()
         };
         self.v4 = pool(true);
@@ -217,21 +221,42 @@ impl Realm {
             client: walk.tuple.src,
             to_ipv4: walk.tuple.dst.is_ipv4(),
         };
-        if let Some(known) = self.mappings.of_inside(&inside)
-            && let Some(mapping) = self.mappings.get(known)
-        {
-            let is_right = match self.outcome_was(walk) {
-                // A flow that is taken over goes on with what it had.
-                Some(was) => was == mapping.external,
-                // Its address may be on its way out: new flows have another mapping then.
-                None => self.gives(mapping.external.ip()),
-            };
-            if is_right {
-                return Ok(known);
+        let current = self.mappings.of_inside(&inside).filter(|it| self.is_current(*it));
+        match (self.outcome_was(walk), current) {
+            (None, Some(current)) => return Ok(current),
+            // If there is one on an address on its way out, new flows have another.
+            (None, None) => {}
+            // A flow that is taken over goes on with what it had, or not at all.
+            (Some(was), current) => {
+                if let Some(had) = self.mappings.of_outside(inside.protocol, was) {
+                    let is_same = self.mappings.get(had).is_some_and(|it| it.inside == inside);
+                    return is_same.then_some(had).ok_or(Drop::PortAllocation);
+                }
+                if current.is_some() && self.gives(was.ip()) {
+                    return Err(Drop::PortAllocation);
+                }
             }
         }
         let (external, lease, owner) = self.lease(walk, lease_key)?;
-        Ok(self.mappings.add(inside, external, lease, owner))
+        Ok(self.add_mapping(inside, external, lease, owner))
+    }
+
+    /// Whether a mapping is what new flows of its client leave by.
+    fn is_current(&self, mapping: MappingNumber) -> bool {
+        self.mappings.get(mapping).is_some_and(|mapping| self.gives(mapping.external.ip()))
+    }
+
+    /// Adds a mapping. On an address on its way out, it is one that is taken over, and does not take
+    /// the place of its successor.
+    fn add_mapping(
+        &mut self,
+        inside: Inside,
+        external: SocketAddr,
+        lease: PortLease,
+        owner: ClientNumber,
+    ) -> MappingNumber {
+        let is_current = self.gives(external.ip());
+        self.mappings.add(inside, external, lease, owner, is_current)
     }
 
     /// The mapping that a flow's destination stands for, if it wants to hear from its source; with
@@ -301,7 +326,7 @@ impl Realm {
         let lease = self.leases.acquire_exact(walk.now, key, external.port());
         let lease = lease.map_err(|_| Drop::PortAllocation)?;
         let owner = self.count_in(origin, &lease);
-        Ok(self.mappings.add(inside, external, lease, owner))
+        Ok(self.add_mapping(inside, external, lease, owner))
     }
 
     /// Takes back a mapping that was made for a flow which then could not be.
@@ -538,11 +563,11 @@ impl Realm {
     }
 
     /// The pool of a lease, if the fast path may take from it by itself.
-    pub(super) const fn pool_for_templates(&self, lease: &PortLease) -> Option<PoolId> {
-        match self.translation.max_ports_per_client {
-            Some(_) => None,
-            None => Some(self.leases.pool(lease)),
-        }
+    pub(super) fn pool_for_templates(&self, lease: &PortLease) -> Option<PoolId> {
+        let pool = self.leases.pool(lease);
+        let is_free_to_all = self.translation.max_ports_per_client.is_none();
+        let key = self.leases.key_of(pool)?;
+        (is_free_to_all && self.gives(key.external_ip)).then_some(pool)
     }
 
     /// Sets ports aside, as long as nobody has to be asked whether it may have one.
@@ -615,6 +640,6 @@ fn biggest<T, K: Ord>(all: impl Iterator<Item = T>, most: usize, key: impl Fn(&T
         all.select_nth_unstable_by(most, |a, b| key(b).cmp(&key(a)));
         all.truncate(most);
     }
-    all.sort_unstable_by(|a, b| key(b).cmp(&key(a)));
+    all.sort_unstable_by_key(|it| Reverse(key(it)));
     all
 }

@@ -55,19 +55,23 @@ impl Fixture {
     }
 
     fn configure(&mut self, realms: &[(char, &[&str], Translation)]) {
-        self.translator.configure(
-            realms.iter().map(|(key, ips, translation)| RealmConfig {
+        self.translator.configure(realms.iter().map(|(key, ips, translation)| {
+            RealmConfig {
                 key: *key,
                 externals: ips
                     .iter()
-                    .map(|ip| External { ip: ip.parse().unwrap(), public_ip: None })
+                    .map(|ip| External {
+                        ip: ip.parse().unwrap(),
+                        public_ip: None,
+                        is_draining: false,
+                    })
                     .collect(),
                 pooling: PAIRED,
                 nat64_prefix: None,
                 meter: None,
                 translation,
-            }),
-        );
+            }
+        }));
     }
 
     fn translate(
@@ -282,8 +286,11 @@ fn the_port_of_a_flow_is_found_under_the_public_address_too() {
     let mut f = Fixture::new(&[]);
     let (private, public) = ("10.0.0.7", "198.51.100.7");
     let translation = translation(5000, 5009);
-    let external =
-        External { ip: private.parse().unwrap(), public_ip: Some(public.parse().unwrap()) };
+    let external = External {
+        ip: private.parse().unwrap(),
+        public_ip: Some(public.parse().unwrap()),
+        is_draining: false,
+    };
     let externals = vec![external];
     let config = RealmConfig {
         key: 'a',

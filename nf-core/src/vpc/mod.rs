@@ -25,8 +25,8 @@ pub use document::{
     ForwardedFragments, InstanceState, MappingBehavior, Scheme, TrafficType,
 };
 pub use invalid::{
-    Invalid, InvalidAttachment, InvalidFlowLog, InvalidKind, InvalidPrefix, InvalidPrefixList,
-    InvalidSecurityGroup,
+    Invalid, InvalidAttachment, InvalidFlowLog, InvalidKind, InvalidNatAddress, InvalidPrefix,
+    InvalidPrefixList, InvalidSecurityGroup,
 };
 pub use lpm::Lpm;
 pub use model::{

@@ -11,7 +11,7 @@ mod describe;
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use nf_core::vpc::document::{Address, Document, PublicIpv4Pool};
+use nf_core::vpc::document::{Address, Document, NatGateway, PublicIpv4Pool};
 use nf_core::vpc::id::{AllocationId, ResourceId as _};
 use serde::{Deserialize, Serialize};
 
@@ -181,7 +181,11 @@ fn allocation(
 
 /// The NAT gateway or load balancer that names an allocation.
 fn owner_of(document: &Document, id: &AllocationId) -> Option<String> {
-    let gateway = document.nat_gateway.iter().find(|it| it.allocation_ids.contains(id));
+    let uses_it = |it: &&NatGateway| {
+        let mut secondary = it.secondary_address.iter();
+        it.allocation_ids.contains(id) || secondary.any(|it| it.allocation_id.as_ref() == Some(id))
+    };
+    let gateway = document.nat_gateway.iter().find(uses_it);
     let names_it = |it: &&nf_core::vpc::document::LoadBalancer| {
         it.subnet_mapping.iter().any(|mapping| mapping.allocation_id.as_ref() == Some(id))
     };

@@ -4,6 +4,7 @@
 mod address;
 mod instance;
 mod internet_gateway;
+mod nat_gateway;
 mod network_interface;
 mod prefix_list;
 mod reading;
@@ -16,6 +17,7 @@ mod vpc;
 use std::sync::Arc;
 
 use nf_core::id::Generation;
+use nf_core::vpc::document::UnixTime;
 use nf_core::vpc::{Document, Snapshot};
 use serde_json::{Value, json};
 
@@ -97,6 +99,7 @@ struct Bench {
     snapshot: Arc<Snapshot>,
     present: Present,
     ids: IdSource,
+    now: UnixTime,
 }
 
 impl Bench {
@@ -111,7 +114,13 @@ impl Bench {
         let document: Document = toml::from_str(document).expect("a document");
         let snapshot = Snapshot::build(Generation(1), &document).expect("a valid document");
         let present = snapshot.ports().map(|(name, _)| name.into()).collect();
-        Self { document, snapshot: snapshot.into(), present, ids: IdSource::new(7) }
+        Self {
+            document,
+            snapshot: snapshot.into(),
+            present,
+            ids: IdSource::new(7),
+            now: UnixTime(1_000),
+        }
     }
 
     /// Several actions as one change.
@@ -122,6 +131,7 @@ impl Bench {
             Generation(2),
             self.present.clone(),
             self.ids.split(),
+            self.now,
         );
         let answers = perform(&mut draft, requests)?;
         if let Some(changed) = draft.finish() {

@@ -28,7 +28,7 @@ pub use listing::Flow;
 pub use office::{Family, LAN, Office};
 pub use raw::Wire;
 pub use talk::{
-    any_port, converse, curl, datagram_socket, seen_by, url, wait_for_acknowledgements,
+    Heard, any_port, converse, curl, datagram_socket, seen_by, url, wait_for_acknowledgements,
 };
 
 use std::time::Duration;

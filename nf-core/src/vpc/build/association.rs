@@ -10,10 +10,11 @@ use super::interface::Interfaces;
 use super::network::{Network, is_host};
 use super::pool::Pools;
 use super::uplink::Uplinks;
-use super::{InvalidKind, Path, Problems};
+use super::{InvalidKind, Path, Problems, nat_gateway};
 use crate::vpc::document::{self, ConnectivityType, Document, Scheme};
 use crate::vpc::hash::Map;
 use crate::vpc::id::AllocationId;
+use crate::vpc::invalid::InvalidNatAddress;
 use crate::vpc::lpm::Lpm;
 use crate::vpc::model::{EniIx, InterfaceType, Owner, PublicAddress, Vpc, is_global_unicast};
 
@@ -132,31 +133,65 @@ impl Stage<'_, '_> {
         self.put(&address.allocation_id, eni_ix, private, at());
     }
 
-    /// The addresses of a NAT gateway: the first of a family on the first private address of that
-    /// family, and so on.
+    /// The addresses of a NAT gateway.
     fn of_nat_gateway(&mut self, place: usize, gateway: &document::NatGateway) {
-        let path = Path::of("nat_gateway", place).key("allocation_ids");
+        let path = Path::of("nat_gateway", place);
+        self.check_secondary_addresses(&path, gateway);
+        let at = path.key("allocation_ids");
         match gateway.connectivity_type {
             ConnectivityType::Public if gateway.allocation_ids.is_empty() => {
-                self.problems.add(path, InvalidKind::NatWithoutAddress);
+                self.problems.add(at, InvalidKind::NatWithoutAddress);
                 return;
             }
             ConnectivityType::Private if !gateway.allocation_ids.is_empty() => {
-                self.problems.add(path, InvalidKind::PrivateNatWithAddress);
+                self.problems.add(at, InvalidKind::PrivateNatWithAddress);
                 return;
             }
-            ConnectivityType::Public | ConnectivityType::Private => {}
+            ConnectivityType::Private => return,
+            ConnectivityType::Public => {}
         }
+        let places = nat_gateway::places(gateway, &path, self.ids, self.document);
         let eni_ix = self.interfaces.of_nat_gateways[place];
-        for (position, id) in gateway.allocation_ids.iter().enumerate() {
-            let at = path.index(position);
-            let Some(public_ip) = self.public_ip(id, &at) else { continue };
+        let eni = eni_ix.and_then(|ix| self.interfaces.get(ix));
+        let all = match eni {
+            Some(eni) => nat_gateway::occupied(&places, eni),
+            None => places.iter().map(|place| (place, None)).collect(),
+        };
+        for (place, private) in all {
+            let Some((id, at)) = &place.allocation else { continue };
+            if self.public_ip(id, at).is_none() {
+                continue;
+            }
             let Some(eni_ix) = eni_ix else { continue };
-            let Some(eni) = self.interfaces.get(eni_ix) else { continue };
-            let same_family = |ip: &IpAddr| ip.is_ipv4() == public_ip.is_ipv4();
-            let used = eni.public_ips.iter().map(|ip| ip.public_ip).filter(same_family).count();
-            let private = eni.addresses().filter(same_family).nth(used);
-            self.put(id, eni_ix, private, at);
+            self.put(id, eni_ix, private, at.clone());
+        }
+    }
+
+    /// Reports secondary addresses of a NAT gateway that have an Elastic IP address and may not, or
+    /// the other way round.
+    fn check_secondary_addresses(&mut self, path: &Path, gateway: &document::NatGateway) {
+        for (position, secondary) in gateway.secondary_address.iter().enumerate() {
+            let path = path.key("secondary_address").index(position);
+            let (key, kind) = match (gateway.connectivity_type, &secondary.allocation_id) {
+                (ConnectivityType::Public, None) => {
+                    ("allocation_id", InvalidNatAddress::WithoutAllocation)
+                }
+                (ConnectivityType::Private, Some(_)) => {
+                    ("allocation_id", InvalidNatAddress::WithAllocation)
+                }
+                (ConnectivityType::Private, None) => continue,
+                (ConnectivityType::Public, Some(id)) => {
+                    let Some(private_ip) = secondary.private_ip_address else { continue };
+                    let Some(place) = self.ids.allocations.get(id) else { continue };
+                    let public_ip = self.document.address[place].public_ip;
+                    if public_ip.is_ipv4() == private_ip.is_ipv4() {
+                        continue;
+                    }
+                    let kind = InvalidNatAddress::OtherFamily { private_ip, public_ip };
+                    ("private_ip_address", kind)
+                }
+            };
+            self.problems.add(path.key(key), kind.into());
         }
     }
 
@@ -231,9 +266,12 @@ impl Stage<'_, '_> {
         if let Some(vpc) = without_gateway {
             self.problems.add(at, InvalidKind::NoInternetGateway { vpc: vpc.id.clone() });
         } else if eni.public_ip_of(private_ip).is_some() {
-            let kind =
-                InvalidKind::PrivateAddressTaken { address: private_ip, eni: eni.id.clone() };
-            self.problems.add(at, kind);
+            // That a managed interface should have one address twice has been reported already.
+            if eni.owner == Owner::Instance {
+                let kind =
+                    InvalidKind::PrivateAddressTaken { address: private_ip, eni: eni.id.clone() };
+                self.problems.add(at, kind);
+            }
         } else {
             let allocation_id = Some(id.clone());
             eni.public_ips.push(PublicAddress { allocation_id, private_ip, public_ip });

@@ -16,7 +16,7 @@ use super::attachment::Attachments;
 use super::derived::mac_of;
 use super::ids::Ids;
 use super::instance::Instances;
-use super::managed::{Managed, bridges, nat_gateways, nodes};
+use super::managed::{Managed, Wish, bridges, nat_gateways, nodes};
 use super::network::Network;
 use super::security_group::SecurityGroups;
 use super::{InvalidKind, Path, Problems};
@@ -50,15 +50,13 @@ pub(super) struct Around<'a> {
     pub(super) security_groups: &'a SecurityGroups<'a>,
 }
 
-/// Addresses that are still to be chosen for a managed interface.
+/// The addresses of a managed interface, of which some are still to be chosen.
 struct Wanted {
     eni: EniIx,
     /// What the order of choice goes by: the kind and id of the owner, then the subnet.
     order: (u8, String, SubnetId),
-    path: Path,
-    v4_key: &'static str,
-    v4_count: usize,
-    v6_count: usize,
+    v4: Vec<Wish>,
+    v6: Vec<Wish>,
 }
 
 impl Interfaces {
@@ -218,7 +216,6 @@ impl Interfaces {
         }
 
         let holder = Holder { ix: EniIx::at(self.enis.len()), id: id.clone() };
-        let (v4_key, v4) = managed.v4;
         let groups = managed.groups.map(|named| {
             let path = path.key("security_group_ids");
             security_groups.of_interface(named, subnet.vpc, ids, &path, problems)
@@ -229,9 +226,10 @@ impl Interfaces {
             vpc: subnet.vpc,
             owner: managed.owner,
             interface_type: managed.owner.interface_type(),
-            private_ips: v4.into_iter().collect(),
+            // They follow when all are known.
+            private_ips: Vec::new(),
             ipv4_prefixes: managed.v4_prefixes.to_vec(),
-            ipv6_addresses: managed.v6.into_iter().collect(),
+            ipv6_addresses: Vec::new(),
             ipv6_prefixes: managed.v6_prefixes.to_vec(),
             public_ips: Vec::new(),
             groups: groups.unwrap_or_default(),
@@ -242,12 +240,10 @@ impl Interfaces {
             source_dest_check: managed.source_dest_check,
             description: managed.description,
         }));
-        for (key, address) in
-            [(v4_key, v4.map(IpAddr::V4)), ("ipv6_address", managed.v6.map(IpAddr::V6))]
-        {
-            let Some(address) = address else { continue };
+        for wish in managed.v4.iter().chain(&managed.v6) {
+            let Some(address) = wish.address else { continue };
             if let Err(kind) = self.addresses.take(&holder, subnet, address) {
-                problems.add(path.key(key), kind);
+                problems.add(wish.path.clone(), kind);
             }
         }
         let prefixes = (managed.v4_prefixes, managed.v6_prefixes);
@@ -261,10 +257,8 @@ impl Interfaces {
         self.wanted.push(Wanted {
             eni: holder.ix,
             order: (kind, managed.owner_id.to_owned(), subnet.id.clone()),
-            path,
-            v4_key,
-            v4_count: managed.v4_count.saturating_sub(usize::from(v4.is_some())),
-            v6_count: managed.v6_count.saturating_sub(usize::from(managed.v6.is_some())),
+            v4: managed.v4,
+            v6: managed.v6,
         });
         Some(holder.ix)
     }
@@ -287,8 +281,8 @@ impl Interfaces {
         }
     }
 
-    /// Chooses the first free addresses of their subnets for managed interfaces that need more
-    /// than the document gives them.
+    /// Gives managed interfaces their addresses: those of the document, and where it gives none the
+    /// first free ones of their subnets.
     pub(super) fn fill_in_addresses(&mut self, network: &Network, problems: &mut Problems) {
         let mut wanted = std::mem::take(&mut self.wanted);
         wanted.sort_by(|a, b| a.order.cmp(&b.order));
@@ -296,15 +290,13 @@ impl Interfaces {
             let Some(eni) = self.get(want.eni) else { continue };
             let (subnet_ix, holder) = (eni.subnet, Holder { ix: want.eni, id: eni.id.clone() });
             let Some(subnet) = network.subnet(subnet_ix) else { continue };
-            for (family, count, key) in [
-                (Family::V4, want.v4_count, want.v4_key),
-                (Family::V6, want.v6_count, "ipv6_address"),
-            ] {
-                for _ in 0..count {
-                    match self.addresses.choose(&holder, subnet_ix, subnet, family) {
+            for (family, wishes) in [(Family::V4, want.v4), (Family::V6, want.v6)] {
+                for wish in wishes {
+                    let choose = || self.addresses.choose(&holder, subnet_ix, subnet, family);
+                    match wish.address.map_or_else(choose, Ok) {
                         Ok(address) => self.add_address(want.eni, address),
                         Err(kind) => {
-                            problems.add(want.path.key(key), kind);
+                            problems.add(wish.path, kind);
                             break;
                         }
                     }

@@ -1,13 +1,13 @@
 //! The managed interfaces that a document asks for without saying so: one for every NAT gateway and
 //! bridge, one for every subnet of a load balancer.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use super::Path;
 use super::derived::hash_of;
 use super::ids::Ids;
+use super::{Path, nat_gateway};
 use crate::vpc::document::{self, Document};
 use crate::vpc::id::{AllocationId, DealtId as _, EniId, ResourceId, SecurityGroupId, SubnetId};
 use crate::vpc::model::{BridgeIx, LoadBalancerIx, NatGatewayIx, Owner};
@@ -19,22 +19,31 @@ pub(super) struct Managed<'d> {
     pub(super) owner_id: &'d str,
     /// The id the document gives the interface.
     pub(super) id: Option<&'d EniId>,
-    /// Where in the document its subnet and addresses stand.
+    /// Where in the document its subnet and prefixes stand.
     pub(super) path: Path,
     pub(super) subnet_id: &'d SubnetId,
-    /// Key and value of its IPv4 address.
-    pub(super) v4: (&'static str, Option<Ipv4Addr>),
-    /// How many IPv4 addresses it needs.
-    pub(super) v4_count: usize,
+    pub(super) v4: Vec<Wish>,
     pub(super) v4_prefixes: &'d [Ipv4Net],
-    pub(super) v6: Option<Ipv6Addr>,
-    /// How many IPv6 addresses it needs.
-    pub(super) v6_count: usize,
+    pub(super) v6: Vec<Wish>,
     pub(super) v6_prefixes: &'d [Ipv6Net],
     pub(super) source_dest_check: bool,
     /// What may pass it, of those that have groups: none named is the default group.
     pub(super) groups: Option<&'d [SecurityGroupId]>,
     pub(super) description: String,
+}
+
+/// An address that it wants.
+pub(super) struct Wish {
+    /// Where in the document it stands, or could.
+    pub(super) path: Path,
+    /// Left out: one that is free.
+    pub(super) address: Option<IpAddr>,
+}
+
+impl Wish {
+    fn of(path: &Path, key: &'static str, address: Option<impl Into<IpAddr>>) -> Self {
+        Self { path: path.key(key), address: address.map(Into::into) }
+    }
 }
 
 impl Managed<'_> {
@@ -50,21 +59,19 @@ pub(super) fn nat_gateways<'d>(
     ids: &'d Ids<'_>,
 ) -> impl Iterator<Item = Managed<'d>> {
     document.nat_gateway.iter().enumerate().map(|(place, gateway)| {
-        let allocations = gateway.allocation_ids.iter();
-        let v6_count = allocations.filter(|id| is_ipv6(id, ids, document)).count();
+        let path = Path::of("nat_gateway", place);
+        // One private address for every Elastic IP address: the internet gateway translates one to
+        // one.
+        let (v4, v6) = nat_gateway::wishes(nat_gateway::places(gateway, &path, ids, document));
         Managed {
             owner: Owner::NatGateway(NatGatewayIx::at(place)),
             owner_id: gateway.nat_gateway_id.as_str(),
             id: None,
-            path: Path::of("nat_gateway", place),
+            path,
             subnet_id: &gateway.subnet_id,
-            v4: ("private_ip_address", gateway.private_ip_address),
-            // One private address for every Elastic IP address: the internet gateway translates
-            // one to one.
-            v4_count: (gateway.allocation_ids.len() - v6_count).max(1),
+            v4,
             v4_prefixes: &[],
-            v6: None,
-            v6_count,
+            v6,
             v6_prefixes: &[],
             source_dest_check: false,
             groups: None,
@@ -82,43 +89,46 @@ pub(super) fn nodes<'d>(
     let path = Path::of("load_balancer", place);
     let name = &load_balancer.load_balancer_name;
     load_balancer.subnet_mapping.iter().enumerate().map(move |(mapping_place, mapping)| {
-        let allocation = mapping.allocation_id.iter();
-        let v6_allocations = allocation.filter(|id| is_ipv6(id, ids, document)).count();
+        let path = path.key("subnet_mapping").index(mapping_place);
+        let mut allocation = mapping.allocation_id.iter();
+        let has_v6 =
+            mapping.ipv6_address.is_some() || allocation.any(|id| is_ipv6(id, ids, document));
+        let v6 = has_v6.then(|| Wish::of(&path, "ipv6_address", mapping.ipv6_address));
         Managed {
             owner: Owner::LoadBalancer(LoadBalancerIx::at(place)),
             owner_id: name.as_str(),
             id: None,
-            path: path.key("subnet_mapping").index(mapping_place),
             subnet_id: &mapping.subnet_id,
-            v4: ("private_ipv4_address", mapping.private_ipv4_address),
-            v4_count: 1,
+            v4: vec![Wish::of(&path, "private_ipv4_address", mapping.private_ipv4_address)],
             v4_prefixes: &[],
-            v6: mapping.ipv6_address,
-            v6_count: v6_allocations,
+            v6: v6.into_iter().collect(),
             v6_prefixes: &[],
             source_dest_check: false,
             groups: None,
             description: format!("ELB net/{name}"),
+            path,
         }
     })
 }
 
 pub(super) fn bridges(document: &Document) -> impl Iterator<Item = Managed<'_>> {
-    document.lambda_bridge.iter().enumerate().map(|(place, bridge)| Managed {
-        owner: Owner::Bridge(BridgeIx::at(place)),
-        owner_id: bridge.lambda_bridge_id.as_str(),
-        id: bridge.network_interface_id.as_ref(),
-        path: Path::of("lambda_bridge", place),
-        subnet_id: &bridge.subnet_id,
-        v4: ("private_ip_address", bridge.private_ip_address),
-        v4_count: 1,
-        v4_prefixes: &bridge.ipv4_prefixes,
-        v6: bridge.ipv6_address,
-        v6_count: 0,
-        v6_prefixes: &bridge.ipv6_prefixes,
-        source_dest_check: true,
-        groups: Some(&bridge.security_group_ids),
-        description: format!("Lambda bridge {}", bridge.lambda_bridge_id),
+    document.lambda_bridge.iter().enumerate().map(|(place, bridge)| {
+        let path = Path::of("lambda_bridge", place);
+        let v6 = bridge.ipv6_address.iter();
+        Managed {
+            owner: Owner::Bridge(BridgeIx::at(place)),
+            owner_id: bridge.lambda_bridge_id.as_str(),
+            id: bridge.network_interface_id.as_ref(),
+            subnet_id: &bridge.subnet_id,
+            v4: vec![Wish::of(&path, "private_ip_address", bridge.private_ip_address)],
+            v4_prefixes: &bridge.ipv4_prefixes,
+            v6: v6.map(|it| Wish::of(&path, "ipv6_address", Some(*it))).collect(),
+            v6_prefixes: &bridge.ipv6_prefixes,
+            source_dest_check: true,
+            groups: Some(&bridge.security_group_ids),
+            description: format!("Lambda bridge {}", bridge.lambda_bridge_id),
+            path,
+        }
     })
 }
 

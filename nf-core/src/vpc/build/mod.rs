@@ -15,6 +15,7 @@ mod ids;
 mod instance;
 mod interface;
 mod managed;
+mod nat_gateway;
 mod network;
 mod pool;
 mod port;
@@ -61,7 +62,7 @@ pub(super) fn build(generation: Generation, document: &Document) -> Result<Snaps
     interfaces.fill_in_addresses(&network, &mut problems);
     let mut allocations = Allocations::resolve(document, &network, &uplinks, &pools, &mut problems);
     allocations.associate(document, &ids, &network, &mut interfaces, &mut problems);
-    let nat_gateways = translation::nat_gateways(document, &interfaces, &mut problems);
+    let nat_gateways = translation::nat_gateways(document, &ids, &interfaces, &mut problems);
     let bridges = translation::bridges(document, &interfaces, &mut problems);
     let target_groups =
         balancing::target_groups(document, &ids, &network, &interfaces, &mut problems);

@@ -5,7 +5,9 @@ use std::hash::Hash;
 
 use super::ids::Ids;
 use super::{InvalidKind, Path, Problems};
-use crate::vpc::document::{Document, LambdaBridge, NetworkInterface, Quotas, SecurityGroupRule};
+use crate::vpc::document::{
+    Document, LambdaBridge, NatGateway, NetworkInterface, Quotas, SecurityGroupRule,
+};
 use crate::vpc::hash::Map;
 
 /// "A quota for security groups per network interface … can be increased up to 16" (Amazon VPC
@@ -15,6 +17,10 @@ const MAX_SECURITY_GROUPS: u32 = 16;
 /// "The quota for rules per security group multiplied by the quota for security groups per network
 /// interface can't exceed 1,000" (the same).
 const MAX_RULES: u32 = 1000;
+
+/// As many as a regional NAT gateway of AWS has in one zone ("Regional NAT gateways" of the VPC user
+/// guide).
+const MAX_NAT_ADDRESSES: u32 = 32;
 
 /// What the document says of one quota.
 struct Quota {
@@ -73,6 +79,9 @@ pub(super) fn check(document: &Document, ids: &Ids<'_>, problems: &mut Problems)
         let path = Path::of("network_interface", place);
         check_interface(&document.quotas, &path, &Slots::of_interface(interface), problems);
     }
+    for (place, gateway) in document.nat_gateway.iter().enumerate() {
+        check_nat_gateway(&document.quotas, &Path::of("nat_gateway", place), gateway, problems);
+    }
     for (place, bridge) in document.lambda_bridge.iter().enumerate() {
         let path = Path::of("lambda_bridge", place);
         check_interface(&document.quotas, &path, &Slots::of_bridge(bridge), problems);
@@ -88,9 +97,29 @@ fn check_quotas(quotas: &Quotas, problems: &mut Problems) {
     let max = MAX_RULES / groups.clamp(1, MAX_SECURITY_GROUPS);
     let at = || path.key("rules_per_security_group");
     problems.check_range(at, quotas.rules_per_security_group, 1, max);
+    let addresses = quotas.addresses_per_nat_gateway;
+    let at = || path.key("addresses_per_nat_gateway");
+    problems.check_range(at, addresses, 1, MAX_NAT_ADDRESSES);
     let slots = quotas.ipv4_addresses_per_network_interface;
     let at = || path.key("ipv4_addresses_per_network_interface");
     problems.check_range(at, slots, 1, u32::MAX);
+}
+
+/// What one NAT gateway has. The primary address is there, named or not.
+fn check_nat_gateway(quotas: &Quotas, path: &Path, gateway: &NatGateway, problems: &mut Problems) {
+    let quota = Quota {
+        limit: quotas.addresses_per_nat_gateway,
+        what: "addresses of a NAT gateway",
+        key: "addresses_per_nat_gateway",
+        code: "PrivateIpAddressLimitExceeded",
+    };
+    let (limit, named) = (quota.limit as usize, gateway.allocation_ids.len());
+    if named > limit {
+        problems.add(path.key("allocation_ids").index(limit), quota.exceeded());
+    } else if named.max(1) + gateway.secondary_address.len() > limit {
+        let first = limit.saturating_sub(named.max(1));
+        problems.add(path.key("secondary_address").index(first), quota.exceeded());
+    }
 }
 
 /// What a whole document has.

@@ -3,14 +3,13 @@
 
 use std::time::Duration;
 
+use super::ids::Ids;
 use super::interface::Interfaces;
-use super::{Path, Problems};
+use super::{Path, Problems, nat_gateway};
 use crate::flow::Timeouts;
-use crate::vpc::document::{
-    self, ConnectivityType, Document, ExhaustionReply, ForwardedFragments, MappingBehavior,
-};
+use crate::vpc::document::{self, Document, ExhaustionReply, ForwardedFragments, MappingBehavior};
 use crate::vpc::invalid::InvalidKind;
-use crate::vpc::model::{Bridge, Mapping, NatAddress, NatGateway, Translation};
+use crate::vpc::model::{Bridge, Mapping, NatGateway, Translation};
 
 /// A week: longer than any keep-alive, short enough for the kernel's wrapping clock ticks.
 const MAX_IDLE_SECONDS: u32 = 7 * 24 * 3600;
@@ -25,6 +24,7 @@ const MAX_QUARANTINE_SECONDS: u32 = 3600;
 /// The NAT gateways of a document.
 pub(super) fn nat_gateways(
     document: &Document,
+    ids: &Ids<'_>,
     interfaces: &Interfaces,
     problems: &mut Problems,
 ) -> Vec<Option<NatGateway>> {
@@ -35,28 +35,14 @@ pub(super) fn nat_gateways(
             let translation = of_nat_gateway(gateway, &path, problems);
             let eni_ix = (*eni_ix)?;
             let eni = interfaces.get(eni_ix)?;
-            let addresses = match gateway.connectivity_type {
-                ConnectivityType::Public => {
-                    let public = eni.public_ips.iter();
-                    public
-                        .map(|ip| NatAddress {
-                            private_ip: ip.private_ip,
-                            public_ip: Some(ip.public_ip),
-                        })
-                        .collect()
-                }
-                ConnectivityType::Private => eni
-                    .addresses()
-                    .map(|private_ip| NatAddress { private_ip, public_ip: None })
-                    .collect(),
-            };
+            let places = nat_gateway::places(gateway, &path, ids, document);
             Some(NatGateway {
                 id: gateway.nat_gateway_id.clone(),
                 eni: eni_ix,
                 subnet: eni.subnet,
                 vpc: eni.vpc,
                 connectivity_type: gateway.connectivity_type,
-                addresses,
+                addresses: nat_gateway::addresses(gateway.connectivity_type, &places, eni),
                 nat64_prefixes: gateway.nat64_prefixes.clone(),
                 translation,
             })

@@ -8,8 +8,9 @@ use std::num::NonZeroU16;
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::text;
+use super::nat_address::SecondaryAddress;
 use super::translation::{ExhaustionReply, FilteringBehavior, MappingBehavior};
+use super::{Tags, text};
 use crate::lease::PortRange;
 use crate::nat64::Nat64Prefix;
 use crate::tuple::Protocol;
@@ -118,8 +119,9 @@ pub struct NatGateway {
     /// `public` (when left out) or `private`.
     #[serde(default)]
     pub connectivity_type: ConnectivityType,
-    /// The Elastic IP addresses of a public gateway, the primary one first. An IPv6 one lets
-    /// IPv6 flows out as well and is our extension.
+    /// The Elastic IP addresses of a public gateway, the primary one first. Further ones are
+    /// secondary addresses of which there is nothing else to say. An IPv6 one lets IPv6 flows out
+    /// as well and is our extension; the first of a family is the primary one of that family.
     #[serde(default)]
     pub allocation_ids: Vec<AllocationId>,
     /// Its primary private address. Left out: the first free one of the subnet; in a subnet that
@@ -131,6 +133,9 @@ pub struct NatGateway {
     /// anything comes here.
     #[serde(default = "default::nat64_prefixes", deserialize_with = "text::list")]
     pub nat64_prefixes: Vec<Nat64Prefix>,
+    /// Its further addresses, 32 with the others at most, which come and go while it works.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secondary_address: Vec<SecondaryAddress>,
     /// What decides the address and port outside: `symmetric` (when left out), as at AWS, or
     /// `endpoint-independent`.
     #[serde(default)]
@@ -179,6 +184,40 @@ pub struct NatGateway {
     /// Which packets in fragments it forwards: `all` (when left out) or, as AWS's, `udp` alone.
     #[serde(default)]
     pub fragments: ForwardedFragments,
+    /// Labels.
+    #[serde(default, skip_serializing_if = "Tags::is_empty")]
+    pub tags: Tags,
+}
+
+impl NatGateway {
+    /// One of which nothing is said but where it is.
+    #[must_use]
+    pub fn new(nat_gateway_id: NatGatewayId, subnet_id: SubnetId) -> Self {
+        Self {
+            nat_gateway_id,
+            subnet_id,
+            connectivity_type: ConnectivityType::default(),
+            allocation_ids: Vec::new(),
+            private_ip_address: None,
+            nat64_prefixes: default::nat64_prefixes(),
+            secondary_address: Vec::new(),
+            mapping: MappingBehavior::default(),
+            filtering: None,
+            tcp_idle_timeout_seconds: default::tcp_idle(),
+            tcp_transitory_timeout_seconds: default::tcp_transitory(),
+            tcp_time_wait_timeout_seconds: default::tcp_time_wait(),
+            udp_idle_timeout_seconds: default::udp_idle(),
+            udp_stream_timeout_seconds: None,
+            icmp_idle_timeout_seconds: default::icmp_idle(),
+            reset_both: false,
+            port_range: default::ports(),
+            port_quarantine_seconds: default::quarantine(),
+            max_ports_per_client: None,
+            exhaustion_reply: ExhaustionReply::default(),
+            fragments: ForwardedFragments::default(),
+            tags: Tags::new(),
+        }
+    }
 }
 
 /// A managed interface that many execution environments share, one way: they reach into the VPC,

@@ -8,6 +8,7 @@ mod flow_log;
 mod function;
 mod instance;
 mod interface;
+mod nat_address;
 mod quotas;
 mod security_group;
 mod text;
@@ -34,6 +35,7 @@ pub use function::{
 };
 pub use instance::{Instance, InstancePort, InstanceState, NetworkCard};
 pub use interface::{Attachment, ConnectionTracking, NetworkInterface, NetworkInterfaceType};
+pub use nat_address::{SecondaryAddress, UnixTime};
 pub use quotas::Quotas;
 pub use security_group::{
     IpProtocol, PrefixList, PrefixListEntry, SecurityGroup, SecurityGroupRule,

@@ -18,6 +18,8 @@ pub struct Quotas {
     pub internet_gateways: u32,
     /// NAT gateways of an availability zone.
     pub nat_gateways_per_availability_zone: u32,
+    /// Addresses of a NAT gateway, of both families; at most 32.
+    pub addresses_per_nat_gateway: u32,
     /// Network interfaces, managed ones included.
     pub network_interfaces: u32,
     /// Route tables of a VPC.
@@ -51,6 +53,8 @@ impl Default for Quotas {
             elastic_ips: 5,
             internet_gateways: 5,
             nat_gateways_per_availability_zone: 5,
+            // What a regional one has in each zone. Ours: a zonal one has 8.
+            addresses_per_nat_gateway: 32,
             network_interfaces: 5_000,
             route_tables_per_vpc: 200,
             routes_per_route_table: 500,

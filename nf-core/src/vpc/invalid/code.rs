@@ -12,6 +12,7 @@ impl InvalidKind {
             Self::PrefixList(list) => list.code(),
             Self::Attachment(attachment) => attachment.code(),
             Self::Prefix(prefix) => prefix.code(),
+            Self::NatAddress(address) => address.code(),
             Self::Duplicate { code, .. }
             | Self::NotFound { code, .. }
             | Self::Quota { code, .. }

@@ -4,6 +4,7 @@
 mod attachment;
 mod code;
 mod flow_log;
+mod nat_address;
 mod prefix;
 mod prefix_list;
 mod security_group;
@@ -19,6 +20,7 @@ use crate::vpc::path::Path;
 
 pub use attachment::InvalidAttachment;
 pub use flow_log::InvalidFlowLog;
+pub use nat_address::InvalidNatAddress;
 pub use prefix::InvalidPrefix;
 pub use prefix_list::InvalidPrefixList;
 pub use security_group::InvalidSecurityGroup;
@@ -463,6 +465,9 @@ pub enum InvalidKind {
     /// A private NAT gateway with one.
     #[error("a private NAT gateway has no Elastic IP address: leave allocation_ids out")]
     PrivateNatWithAddress,
+    /// A secondary address of a NAT gateway.
+    #[error(transparent)]
+    NatAddress(#[from] InvalidNatAddress),
     /// A symmetric NAT gateway with a filtering behaviour.
     #[error(
         "a symmetric NAT gateway lets in the answers of each flow and nothing else: leave filtering \

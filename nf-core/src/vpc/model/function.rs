@@ -61,6 +61,8 @@ pub struct NatAddress {
     pub private_ip: IpAddr,
     /// The Elastic IP address that the internet gateway puts in its place.
     pub public_ip: Option<IpAddr>,
+    /// Whether it is on its way out: flows that there are go on, and no new ones leave from it.
+    pub is_draining: bool,
 }
 
 /// A NAT gateway.
@@ -76,8 +78,8 @@ pub struct NatGateway {
     pub vpc: VpcIx,
     /// Whether it leads to the internet.
     pub connectivity_type: ConnectivityType,
-    /// What it translates to: a public gateway to every address with an Elastic IP address, a
-    /// private one to its private address.
+    /// What it translates to, in the order of the document: a public gateway to every address with
+    /// an Elastic IP address, a private one to all of its private addresses.
     pub addresses: Vec<NatAddress>,
     /// What IPv6 addresses that stand for IPv4 ones begin with.
     pub nat64_prefixes: Vec<Nat64Prefix>,

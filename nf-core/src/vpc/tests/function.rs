@@ -44,8 +44,11 @@ fn each_elastic_ip_address_of_a_nat_gateway_has_a_private_one_of_its_family() {
         private_ip_address = "10.0.0.50""#,
     ));
     let (_, gateway) = snapshot.nat_gateways().next().expect("one NAT gateway");
-    let address =
-        |private, public| NatAddress { private_ip: ip(private), public_ip: Some(ip(public)) };
+    let address = |private, public| NatAddress {
+        private_ip: ip(private),
+        public_ip: Some(ip(public)),
+        is_draining: false,
+    };
     assert_eq!(
         gateway.addresses,
         [
@@ -189,7 +192,8 @@ fn a_public_nat_gateway_needs_an_elastic_ip_address_and_a_private_one_has_none()
     let snapshot = built(&nat_gateway(private));
     let (_, gateway) = snapshot.nat_gateways().next().expect("one NAT gateway");
     assert_eq!(gateway.connectivity_type, ConnectivityType::Private);
-    assert_eq!(gateway.addresses, [NatAddress { private_ip: ip("10.0.0.4"), public_ip: None }]);
+    let address = NatAddress { private_ip: ip("10.0.0.4"), public_ip: None, is_draining: false };
+    assert_eq!(gateway.addresses, [address]);
 }
 
 #[test]

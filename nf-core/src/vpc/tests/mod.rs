@@ -6,6 +6,7 @@ mod flow_log;
 mod function;
 mod interface;
 mod lookup;
+mod nat_address;
 mod network;
 mod outside;
 mod prefix;

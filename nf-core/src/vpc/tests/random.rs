@@ -88,14 +88,29 @@ fn interface(place: usize) -> impl Strategy<Value = String> {
 }
 
 fn nat_gateway(place: usize) -> impl Strategy<Value = String> {
-    (mostly(place), mostly(0), mostly(place), any::<bool>()).prop_map(
-        |(id, subnet, allocation, public)| {
+    let secondary = prop::option::weighted(0.5, (mostly(place + 3), prop::option::of(0..80_usize)));
+    (mostly(place), mostly(0), mostly(place), any::<bool>(), secondary).prop_map(
+        |(id, subnet, allocation, public, secondary)| {
             let keys = if public {
                 format!("allocation_ids = [\"eipalloc-{allocation}\"]")
             } else {
                 "connectivity_type = \"private\"".to_owned()
             };
-            format!("{{ nat_gateway_id = \"nat-{id}\", subnet_id = \"subnet-{subnet}\", {keys} }},")
+            let secondary = secondary.map(|(allocation, last)| {
+                let allocation = if public {
+                    format!("allocation_id = \"eipalloc-{allocation}\",")
+                } else {
+                    String::new()
+                };
+                let last = last.map(|last| format!(" private_ip_address = \"10.0.0.{last}\","));
+                let last = last.unwrap_or_default();
+                format!(", secondary_address = [{{ {allocation}{last} drain_until = 1 }}]")
+            });
+            let secondary = secondary.unwrap_or_default();
+            format!(
+                "{{ nat_gateway_id = \"nat-{id}\", subnet_id = \"subnet-{subnet}\", \
+                 {keys}{secondary} }},"
+            )
         },
     )
 }
@@ -178,6 +193,15 @@ proptest! {
             }
         }
         prop_assert_eq!(snapshot.own_addresses().count(), public.len());
+        for (_, gateway) in snapshot.nat_gateways() {
+            let eni = snapshot.eni(gateway.eni);
+            prop_assert!(!gateway.addresses[0].is_draining, "the primary one never is");
+            prop_assert_eq!(gateway.addresses.len(), eni.addresses().count());
+            for (address, private) in gateway.addresses.iter().zip(eni.addresses()) {
+                prop_assert_eq!(address.private_ip, private);
+                prop_assert_eq!(address.public_ip, eni.public_ip_of(private));
+            }
+        }
         for (_, eni) in snapshot.enis() {
             let inside = |(vpc, ip): &(VpcIx, IpAddr)| {
                 *vpc == eni.vpc && eni.prefixes().any(|prefix| prefix.contains(ip))
