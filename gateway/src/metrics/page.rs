@@ -22,6 +22,7 @@ use crate::flow_logs::{Loss, WriterKind};
 
 use super::process::Process;
 use super::sample::{Control, Core, Sample};
+use super::traffic;
 use super::translation::{self, BRIDGE, NAT_GATEWAY};
 
 const TARGET_STATES: [TargetState; 4] =
@@ -41,6 +42,7 @@ pub(super) fn render(sample: &Sample) -> String {
         translation::usage(&NAT_GATEWAY, &sample.core.nat_gateways);
         translation::usage(&BRIDGE, &sample.core.bridges);
         translation::holders(&sample.core.holders);
+        traffic::tell(&sample.core.nat_gateways, &sample.core.traffic, &sample.peaks);
         targets(&sample.core.targets);
         flow_logs(&sample.core, &sample.control);
         process(&sample.process, sample.control.started);
@@ -446,13 +448,15 @@ fn process(process: &Process, started: f64) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use nf_core::translator::RealmUsage;
 
     use super::*;
 
     fn page(core: Core) -> String {
         let (control, process) = (Control::default(), Process::default());
-        render(&Sample { core, control, process })
+        render(&Sample { core, control, process, peaks: HashMap::new() })
     }
 
     #[test]
@@ -499,7 +503,8 @@ mod tests {
     #[test]
     fn fractions_of_a_second_of_cpu_time_are_told() {
         let process = Process { cpu_seconds: Some(1.25), ..Process::default() };
-        let sample = Sample { core: Core::default(), control: Control::default(), process };
+        let (core, control) = (Core::default(), Control::default());
+        let sample = Sample { core, control, process, peaks: HashMap::new() };
         assert!(render(&sample).ends_with("process_cpu_seconds_total 1.25\n"));
     }
 }

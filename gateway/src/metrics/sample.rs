@@ -1,17 +1,19 @@
 //! Everything that is told, at one moment.
 
+use std::collections::HashMap;
 use std::time::UNIX_EPOCH;
 
 use ::datapath::Statistics;
 use lambda_bridge::LambdaBridge;
 use nat::Nat;
-use nf_core::engine::{Counters, Rejected};
+use nf_core::engine::{Counters, Rejected, Traffic};
 use nf_core::flow_log;
 use nf_core::translator::RealmUsage;
 use nf_core::vpc::id::ResourceId as _;
 use nlb::{Nlb, TargetView};
 
 use super::process::Process;
+use super::traffic::{self, Peak, Peaks};
 use crate::api::top::{self, Environments};
 use crate::api::types::NatGatewayTop;
 use crate::control::Shared;
@@ -27,6 +29,8 @@ pub(super) struct Sample {
     pub(super) core: Core,
     pub(super) control: Control,
     pub(super) process: Process,
+    /// Of NAT gateways.
+    pub(super) peaks: HashMap<String, Peak>,
 }
 
 /// What the worker's thread knows.
@@ -47,6 +51,8 @@ pub(super) struct Core {
     pub(super) generation: u32,
     pub(super) settled: bool,
     pub(super) nat_gateways: Vec<(String, RealmUsage)>,
+    /// What they have carried.
+    pub(super) traffic: Vec<(String, Traffic)>,
     pub(super) bridges: Vec<(String, RealmUsage)>,
     /// Of NAT gateways.
     pub(super) holders: Vec<NatGatewayTop>,
@@ -90,15 +96,16 @@ pub(super) struct Control {
 /// # Errors
 ///
 /// [`Stopped`]
-pub(super) async fn take(shared: &Shared) -> Result<Sample, Stopped> {
+pub(super) async fn take(shared: &Shared, peaks: &Peaks) -> Result<Sample, Stopped> {
     let environments = top::environments(shared);
     let core = shared.worker.call(move |worker, _| Core::of(worker, environments)).await?;
-    Ok(Sample { core, control: Control::of(shared), process: Process::now() })
+    Ok(Sample { core, control: Control::of(shared), process: Process::now(), peaks: peaks.all() })
 }
 
 impl Core {
     fn of(worker: &mut Worker, environments: Environments) -> Self {
         let holders = top::of(worker, HOLDERS, environments);
+        let traffic = traffic::of(worker);
         let Worker { engine, datapath } = worker;
         let nat: Option<&Nat> = engine.function_as();
         let bridge: Option<&LambdaBridge> = engine.function_as();
@@ -122,6 +129,7 @@ impl Core {
             nat_gateways: nat.map_or_else(Vec::new, |nat| by_id(nat.usage())),
             bridges: bridge.map_or_else(Vec::new, |bridge| by_id(bridge.usage())),
             holders,
+            traffic,
             targets: nlb.map_or_else(Vec::new, Nlb::targets),
             logged_flows: engine.flow_logs().flow_count() as u64,
             queued_records: engine.flow_logs().queued() as u64,

@@ -31,6 +31,7 @@ is none.
 A NAT that gives the same port to two hosts as long as their servers differ has more flows to a
 server than it has ports, and cannot meet what asks for one mapping for all: `RFC4787-REQ-1`, `-3`,
 `-9`, `RFC5382-REQ-1`, `-7`, `-8`, `RFC5508-REQ-7`, and the same of a NAT64 (RFC 6146).
+Halfspace's does not translate fragments of NAT64 yet: `RFC6146-3.4`.
 ";
 
 /// Options of `conformance`.

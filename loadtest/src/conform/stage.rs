@@ -207,7 +207,7 @@ const fn host6(number: u16) -> Ipv6Addr {
 
 /// By the well-known prefix TAYGA reaches no addresses that are for documentation (RFC 6052, section
 /// 3.1, as it reads that).
-const PREFIX: Prefix64 = Prefix64::new(Ipv6Addr::new(0x2001, 0xdb8, 64, 0, 0, 0, 0, 0), 96);
+const PREFIX: Prefix64 = Prefix64::new(Ipv6Addr::new(0x2001, 0xdb8, 0x64, 0, 0, 0, 0, 0), 96);
 
 /// Starts TAYGA, each host with the address outside that has its place.
 fn translate_by_tayga(

@@ -118,7 +118,14 @@ fn a_flow_gets_an_address_and_a_port_of_its_realm() {
     let (claim, src) = f.translate('a', SERVER, None, None).unwrap();
     assert_eq!(src.ip().to_string(), EXTERNAL);
     assert!((5000..=5001).contains(&src.port()));
-    let usage = RealmUsage { flows_total: 1, leases: 1, clients: 1, ..RealmUsage::default() };
+    let usage = RealmUsage {
+        flows_total: 1,
+        leases: 1,
+        clients: 1,
+        active_connections: 1,
+        connection_attempts_total: 1,
+        ..RealmUsage::default()
+    };
     assert_eq!((f.usage('a'), f.translator.held()), (usage, 1));
     f.translator.release(NOW, claim, FlowEnd::Closed);
     assert_eq!((f.usage('a').leases, f.usage('a').quarantined, f.translator.held()), (0, 0, 0));

@@ -63,7 +63,7 @@ fn table() -> SoftFastPath {
             direction: Direction::Forward,
             src_mac: None,
             tracking: Tracking::default(),
-            meter: MeterId(u32::from(flow)),
+            meter: MeterId(flow),
             usage: Usage::default(),
         };
         path.install(&key(protocol), &entry);
