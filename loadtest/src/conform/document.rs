@@ -115,7 +115,7 @@ mod tests {
             ("ours", matrix(Verdict::Fail("this".to_owned()))),
             ("theirs", matrix(Verdict::NotApplicable("that".to_owned()))),
         ]);
-        let (_, body) = page.split_once("`RFC4787-REQ-13a`, `-14`.\n").unwrap();
+        let (_, body) = page.split_once("yet: `RFC6146-3.4`.\n").unwrap();
         assert_eq!(
             body,
             "\n| requirement | asks | ours | theirs |\n| --- | --- | --- | --- |\n\
