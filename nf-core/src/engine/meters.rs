@@ -6,6 +6,7 @@
 //! meter has follows from what it stands for, so the next process gives the same ones.
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 
 use super::Engine;
 use crate::fast_path::{Direction, FastPath, MeterId, Metered};
@@ -36,7 +37,7 @@ pub struct Carriage {
 }
 
 /// What a packet passes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Way {
     /// Gateways whose traffic it is, in their order, and whether it comes from a destination of
     /// theirs.
@@ -45,11 +46,21 @@ struct Way {
     growth: i8,
 }
 
+impl Hash for Way {
+    /// What tells ways apart most often, in few words: every first packet asks for two.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for (_, key, from_destination) in self.gateways.iter().flatten() {
+            state.write_u64(key.0 ^ u64::from(*from_destination));
+        }
+    }
+}
+
 /// All meters in use.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Meters {
-    ids: HashMap<Way, MeterId>,
-    all: HashMap<MeterId, Meter>,
+    ids: HashMap<Way, MeterId, ahash::RandomState>,
+    /// By their numbers, as far as they are in use.
+    all: Vec<Option<Meter>>,
 }
 
 #[derive(Debug)]
@@ -60,19 +71,30 @@ struct Meter {
 }
 
 impl Meters {
+    pub(super) fn new(seed: u64) -> Self {
+        let hasher = ahash::RandomState::with_seeds(seed, 19, 20, 21);
+        Self { ids: HashMap::with_hasher(hasher), all: Vec::new() }
+    }
+
+    fn get_mut(&mut self, id: MeterId) -> Option<&mut Meter> {
+        self.all.get_mut(id.0 as usize)?.as_mut()
+    }
+
     /// The meter of a way; none if there are too many ways.
     fn of(&mut self, way: &Way) -> MeterId {
         if let Some(&id) = self.ids.get(way) {
             return id;
         }
         let last = MeterId::COUNT as u32 - 1;
-        let first = way.hash() as u32 % last;
-        let free = (0..last)
-            .map(|step| MeterId(1 + (first + step) % last))
-            .find(|id| !self.all.contains_key(id));
-        let Some(id) = free else { return MeterId::NONE };
+        let first = way.number() as u32 % last;
+        let mut all = (0..last).map(|step| MeterId(1 + (first + step) % last));
+        let Some(id) = all.find(|id| self.get_mut(*id).is_none()) else { return MeterId::NONE };
+        let place = id.0 as usize;
+        if place >= self.all.len() {
+            self.all.resize_with(place + 1, || None);
+        }
         self.ids.insert(*way, id);
-        self.all.insert(id, Meter { way: *way, own: Metered::default() });
+        self.all[place] = Some(Meter { way: *way, own: Metered::default() });
         id
     }
 }
@@ -101,7 +123,8 @@ impl Way {
         way
     }
 
-    fn hash(&self) -> u64 {
+    /// Where its meter is looked for first: the same in every process.
+    fn number(&self) -> u64 {
         let mut bytes = [0; 2 + MAX_FUNCTIONS * 10];
         bytes[0] = self.growth.to_ne_bytes()[0];
         let places = bytes[2..].chunks_exact_mut(10);
@@ -138,7 +161,7 @@ impl Engine {
     /// Counts what user space itself has sent on.
     pub(super) fn count_own(&mut self, flow: &Flow, direction: Direction, seen: Metered) {
         let id = self.meter_of(flow, direction);
-        if let Some(meter) = self.meters.all.get_mut(&id) {
+        if let Some(meter) = self.meters.get_mut(id) {
             meter.own += seen;
         }
     }
@@ -150,8 +173,9 @@ impl Engine {
             let function: &dyn std::any::Any = self.functions[usize::from(ix.0)].as_ref();
             function.is::<F>()
         };
-        for (id, meter) in &self.meters.all {
-            let mut seen = fast_path.metered(*id);
+        for (number, meter) in (0..).zip(&self.meters.all) {
+            let Some(meter) = meter else { continue };
+            let mut seen = fast_path.metered(MeterId(number));
             seen += meter.own;
             let growth = i64::from(meter.way.growth) * seen.packets.cast_signed();
             let carried = Carriage {

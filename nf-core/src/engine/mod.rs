@@ -139,7 +139,7 @@ impl Engine {
             fragments: Fragments::new(Limits::DEFAULT, config.seed),
             sweep: None,
             farewells: Farewells::new(config.seed),
-            meters: Meters::default(),
+            meters: Meters::new(config.seed),
             ledger: Ledger::new(config.flows.flows, config.seed),
             groups: Groups::default(),
             counters: Counters::default(),
