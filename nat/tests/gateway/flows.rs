@@ -444,6 +444,7 @@ fn both_ends_of_an_idle_connection_are_asked_and_their_answers_are_reset() {
     let asked = w.pass(Duration::from_secs(6));
     assert_eq!(asked, [("i".to_owned(), asked_inside), ("wan".to_owned(), asked_outside)]);
     assert_eq!((w.engine.flow_count(), usage(&w).idle_timeouts_total), (0, 1));
+    assert_eq!(w.engine.counters().originated, 2);
 
     // Each end says what it expects next, and that is the number of its RST.
     let (mine, theirs) = (111_111, 222_222);

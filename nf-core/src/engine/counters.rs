@@ -38,8 +38,8 @@ pub struct Counters {
     pub reports_suppressed: u64,
     /// ARP and NDP questions asked.
     pub solicitations: u64,
-    /// Packets functions sent of their own accord, health checks for instance. They have verdicts
-    /// as well.
+    /// Packets sent of our own accord: health checks of functions, questions to both ends of an idle
+    /// connection. They have verdicts as well.
     pub originated: u64,
 }
 

@@ -90,9 +90,9 @@ impl Engine {
         let to = key.tuple.reversed();
         let frame = Frame::tcp(to.src, to.dst).flags(TcpFlags::ACK).macs(mac, mac).build();
         self.farewells.expect(now, key);
-        self.counters.answers += 1;
+        self.counters.originated += 1;
         let frame = Waiting { frame, segment_size: 0 };
-        // It is no packet that came in, so there is no verdict on it.
-        let _ = self.send_or_wait(now, key.port, out, frame, fast_path);
+        let verdict = self.send_or_wait(now, key.port, out, frame, fast_path);
+        self.counters.verdict(verdict);
     }
 }
