@@ -190,6 +190,7 @@ impl Run {
             let answer = answer_to(flags);
             let refuses = answer.is_some() && self.random.chance(10);
             let Some(flags) = answer else { return Ok(()) };
+            talk.answered = Some(self.world.now);
             if refuses { TcpFlags::RST | TcpFlags::ACK } else { flags }
         } else {
             TcpFlags::default()

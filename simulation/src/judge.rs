@@ -197,7 +197,9 @@ pub(crate) fn admitted(
         return Err(format!("no rule has let in {} of conversation {}", talk.protocol, talk.id));
     };
     let tracks = |((_, rules), _): &(&(Time, Rules), Time)| !rules.leave_untracked(talk.protocol);
-    let outlives = talk.way != Way::Inside || admitting.iter().any(tracks);
+    // An instance takes an interrupted connection up again by sending: its rules let that out.
+    let taken_up = talk.answered.is_some_and(|at| at + UNDERWAY >= *end);
+    let outlives = talk.way != Way::Inside || admitting.iter().any(tracks) || taken_up;
     must!(
         outlives || *end + underway >= now,
         "{} of conversation {} outlives the rule that let it in untracked",

@@ -57,6 +57,8 @@ pub(crate) struct Talk {
     pub(crate) since: Time,
     /// When its packet of the moment went out.
     pub(crate) heard: Time,
+    /// When it was last answered, be it that the answer was lost.
+    pub(crate) answered: Option<Time>,
     /// Who got a SYN of it.
     pub(crate) opened_at: BTreeSet<HostId>,
     pub(crate) end: Option<End>,
@@ -92,6 +94,7 @@ impl Talk {
             allowed,
             since,
             heard: since,
+            answered: None,
             opened_at: BTreeSet::new(),
             end: None,
             version: 0,
