@@ -272,13 +272,9 @@ impl<K: Eq + Hash + Clone> SourceTranslator<K> {
     /// What the traffic of a flow is counted as.
     #[must_use]
     pub fn metered_as(&self, claim: Claim) -> Option<MeteredAs> {
-        let (realm, from_destination) = if claim.0 & SHARED == 0 {
-            (self.alone.get(claim.0)?.realm, false)
-        } else {
-            let held = self.shared.get(claim.0 & !SHARED)?;
-            (held.realm, held.from.is_none())
-        };
-        let key = self.realms[realm.place()].meter()?;
+        let key = self.realms[self.realm_of(claim)?.place()].meter()?;
+        let from_destination = claim.0 & SHARED != 0
+            && self.shared.get(claim.0 & !SHARED).is_some_and(|held| held.from.is_none());
         Some(MeteredAs { key, from_destination })
     }
 

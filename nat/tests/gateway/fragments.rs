@@ -5,22 +5,6 @@ use nf_core::testing::{identification_of, in_fragments};
 
 use super::*;
 
-/// The gateway with these keys, and a second instance behind it.
-fn world_with(keys: &str) -> World {
-    let document = format!(
-        r#"{DOCUMENT}
-        {keys}
-        [[network_interface]]
-        network_interface_id = "eni-j"
-        subnet_id = "subnet-private"
-        private_ip_address = "10.0.1.11"
-        ipv6_addresses = ["fd00:a:0:1::11"]
-        port = "j"
-        "#
-    );
-    World::among_hosts(&document, functions)
-}
-
 fn data(length: usize) -> Vec<u8> {
     (0..length).map(|n| (n * 7 % 251) as u8).collect()
 }
@@ -44,7 +28,7 @@ fn fragments_are_translated_both_ways_in_any_order() {
     ];
     for (inside, server, router) in cases {
         for backwards in [false, true] {
-            let mut w = world_with("");
+            let mut w = world_of_two("");
             let router = host_mac(router.parse().unwrap());
             let host = host_mac(at(inside).ip());
             let datagram = |src, dst| Frame::udp(src, dst).payload(data(3000));
@@ -82,7 +66,7 @@ fn fragments_are_translated_both_ways_in_any_order() {
 /// RFC 3022, section 6.3: the server could not tell their fragments apart.
 #[test]
 fn two_hosts_that_use_one_identification_are_told_apart_outside() {
-    let mut w = world_with("");
+    let mut w = world_of_two("");
     let server = at("192.0.2.80:53");
     let [i, j] = [([10, 0, 1, 10], b'i'), ([10, 0, 1, 11], b'j')].map(|(ip, mark)| {
         let whole = Frame::udp((ip, 4000), server).payload([mark; 2000]);
@@ -108,7 +92,7 @@ fn two_hosts_that_use_one_identification_are_told_apart_outside() {
 
 #[test]
 fn fragments_that_nobody_has_asked_for_stay_outside() {
-    let mut w = world_with("");
+    let mut w = world_of_two("");
     let answer = Frame::udp(at("192.0.2.80:53"), at("198.51.100.1:5000")).payload(data(2000));
     let parts = in_fragments(&answer.build(), 800, 7);
     assert_eq!(send_all(&mut w, "wan", parts, "nowhere"), Vec::<Vec<u8>>::new());
@@ -120,7 +104,7 @@ fn fragments_that_nobody_has_asked_for_stay_outside() {
 /// AWS's NAT gateways do so.
 #[test]
 fn a_gateway_may_forward_fragments_of_udp_alone() {
-    let mut w = world_with("fragments = \"udp\"");
+    let mut w = world_of_two("fragments = \"udp\"");
     let query = udp(4000, "192.0.2.80:53").payload(data(2000)).build();
     assert_eq!(send_all(&mut w, "i", in_fragments(&query, 800, 1), "wan").len(), 3);
 
@@ -151,7 +135,7 @@ fn a_gateway_may_forward_fragments_of_udp_alone() {
 
 #[test]
 fn what_a_gateway_forwards_changes_with_its_document() {
-    let mut w = world_with("");
+    let mut w = world_of_two("");
     let segment = tcp(4000, SERVER).flags(TcpFlags::SYN).payload(data(2000)).build();
     let parts = in_fragments(&segment, 800, 3);
     assert_eq!(w.send("i", parts[0].clone()).len(), 1);

@@ -9,22 +9,6 @@ use super::*;
 
 const DNS: &str = "192.0.2.1:53";
 
-/// With a second instance.
-fn world(keys: &str) -> World {
-    let document = format!(
-        r#"{DOCUMENT}
-    {keys}
-
-    [[network_interface]]
-    network_interface_id = "eni-j"
-    subnet_id = "subnet-private"
-    private_ip_address = "10.0.1.11"
-    port = "j"
-    "#
-    );
-    World::among_hosts(&document, functions)
-}
-
 fn from_j(n: u16) -> Vec<u8> {
     Frame::udp(([10, 0, 1, 11], n), at(DNS)).build()
 }
@@ -36,7 +20,7 @@ fn is_let_out(w: &mut World, port: &str, frame: Vec<u8>) -> bool {
 
 #[test]
 fn a_client_has_no_more_ports_than_its_quota_and_others_have_theirs() {
-    let mut w = world("max_ports_per_client = 3");
+    let mut w = world_of_two("max_ports_per_client = 3");
     for n in 1..=3 {
         assert!(is_let_out(&mut w, "i", udp(n, &format!("192.0.2.{n}:53")).build()));
     }
@@ -54,7 +38,7 @@ fn a_client_has_no_more_ports_than_its_quota_and_others_have_theirs() {
 
 #[test]
 fn a_reset_answers_tcp_where_that_is_wanted_and_icmp_the_rest() {
-    let mut w = world("port_range = [5000, 5000]\nexhaustion_reply = \"reset\"");
+    let mut w = world_of_two("port_range = [5000, 5000]\nexhaustion_reply = \"reset\"");
     let (host, gateway) = inside(&w);
     let syn = |n: u16| tcp(n, SERVER).flags(TcpFlags::SYN).seq(999).macs(host, gateway);
     assert!(is_let_out(&mut w, "i", syn(1).build()));
@@ -71,7 +55,7 @@ fn a_reset_answers_tcp_where_that_is_wanted_and_icmp_the_rest() {
 
 #[test]
 fn one_client_alone_has_every_port() {
-    let mut w = world("port_range = [5000, 6599]");
+    let mut w = world_of_two("port_range = [5000, 6599]");
     for n in 1..=1600 {
         assert!(is_let_out(&mut w, "i", udp(n, DNS).build()), "{n}");
     }
@@ -81,7 +65,7 @@ fn one_client_alone_has_every_port() {
 
 #[test]
 fn the_last_eighth_of_the_ports_is_for_those_who_have_less_than_their_share() {
-    let mut w = world("port_range = [5000, 6599]");
+    let mut w = world_of_two("port_range = [5000, 6599]");
     assert!(is_let_out(&mut w, "j", Frame::udp(([10, 0, 1, 11], 9), at("192.0.2.9:9")).build()));
     for n in 1..=1400 {
         assert!(is_let_out(&mut w, "i", udp(n, DNS).build()), "{n}");
@@ -99,7 +83,7 @@ fn the_last_eighth_of_the_ports_is_for_those_who_have_less_than_their_share() {
 
 #[test]
 fn the_biggest_holders_and_the_destinations_without_ports_are_told() {
-    let mut w = world("port_range = [5000, 5599]");
+    let mut w = world_of_two("port_range = [5000, 5599]");
     for n in 1..=600 {
         assert!(is_let_out(&mut w, "i", udp(n, DNS).build()), "{n}");
     }

@@ -110,6 +110,23 @@ fn world(first: u16, last: u16) -> World {
     World::among_hosts(&format!("{DOCUMENT}\nport_range = [{first}, {last}]"), functions)
 }
 
+/// The gateway with these keys, and a second instance behind it, "j".
+fn world_of_two(keys: &str) -> World {
+    let document = format!(
+        r#"{DOCUMENT}
+    {keys}
+
+    [[network_interface]]
+    network_interface_id = "eni-j"
+    subnet_id = "subnet-private"
+    private_ip_address = "10.0.1.11"
+    ipv6_addresses = ["fd00:a:0:1::11"]
+    port = "j"
+    "#
+    );
+    World::among_hosts(&document, functions)
+}
+
 fn at(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }

@@ -271,13 +271,12 @@ impl Engine {
     pub(super) fn report_prohibited(
         &mut self,
         now: Time,
-        port: PortId,
+        key: &FlowKey,
         frame: &[u8],
         fast_path: &mut dyn FastPath,
     ) {
-        let is_ipv4 = frame.get(12..14) == Some(&[0x08, 0x00]);
-        let code = if is_ipv4 { 13 } else { 1 };
-        self.report(now, port, frame, IcmpErrorKind::Unreachable { code }, fast_path);
+        let code = if key.tuple.is_ipv4() { 13 } else { 1 };
+        self.report(now, key.port, frame, IcmpErrorKind::Unreachable { code }, fast_path);
     }
 
     /// Sends an ICMP error about `frame` to where it came from.

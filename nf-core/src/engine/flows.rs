@@ -12,7 +12,7 @@ use super::walk::{First, Outcome, Stopped};
 use crate::action::{Action, ChecksumField, ETHERNET_LEN, Offsets, identification};
 use crate::adjacency::Adjacency;
 use crate::fast_path::soft::STATE_FLAGS;
-use crate::fast_path::{Direction, Entry, Event, FastPath, TcpEvent, Transmit, Usage};
+use crate::fast_path::{Direction, Entry, Event, FastPath, MeterId, TcpEvent, Transmit, Usage};
 use crate::flow::{Flow, InsertError, Phase};
 use crate::id::{AdjacencyId, FlowId, PortId};
 use crate::neighbour::{Change, NextHop, Waiting};
@@ -94,35 +94,22 @@ impl Engine {
         let first = carried.usage(now);
         self.flows.note_tcp_flags(id, Direction::Forward, first.tcp_flags);
         let unused = Usage { last_seen: now.tick(), ..Usage::default() };
-        self.install(id, &flow, first, unused, fast_path);
+        let [meter, _] = self.install(id, &flow, first, unused, fast_path);
         let phase = Phase::of(key.tuple.protocol, &first, &unused);
         self.wheel.arm(id.0, now + phase.look_after(key.tuple.protocol, &flow.timeouts));
         self.consider_class(now, &flow, headers.src_mac, fast_path);
         self.log_begun(now, id, &flow, &outcome.passages);
         self.log_tcp_flags(id, Direction::Forward, carried.tcp_flags());
-        self.carry(now, (id, 0), &flow, Direction::Forward, carried, fast_path)
+        let verdict = self.carry(now, (id, 0), &flow, Direction::Forward, carried, fast_path);
+        if !matches!(verdict, Verdict::Dropped(_)) {
+            self.count_own(meter, first.metered());
+        }
+        verdict
     }
 
     /// Sends a packet of a flow on, or lets it wait for its next hop. `nth` is the flow's number, and
     /// how many packets went that way before.
     fn carry(
-        &mut self,
-        now: Time,
-        nth: (FlowId, u64),
-        flow: &Flow,
-        direction: Direction,
-        carried: Carried<'_>,
-        fast_path: &mut dyn FastPath,
-    ) -> Verdict {
-        let seen = carried.usage(now).metered();
-        let verdict = self.pass_on(now, nth, flow, direction, carried, fast_path);
-        if !matches!(verdict, Verdict::Dropped(_)) {
-            self.count_own(flow, direction, seen);
-        }
-        verdict
-    }
-
-    fn pass_on(
         &mut self,
         now: Time,
         nth: (FlowId, u64),
@@ -225,7 +212,8 @@ impl Engine {
             bytes: before.bytes + seen.bytes,
             tcp_flags: before.tcp_flags | seen.tcp_flags,
         };
-        self.install_half(id, &flow, direction, usage, fast_path);
+        let meter = self.install_half(id, &flow, direction, usage, fast_path);
+        self.count_own(meter, seen.metered());
         if seen.tcp_flags != 0 {
             self.tcp_event(now, TcpEvent { flow: id, direction, flags }, fast_path);
         }
@@ -506,13 +494,14 @@ impl Engine {
                 Verdict::Dropped(reason)
             }
             Refusal::Prohibit(reason) => {
-                self.report_prohibited(now, key.port, &carried.frame, fast_path);
+                self.report_prohibited(now, &key, &carried.frame, fast_path);
                 Verdict::Dropped(reason)
             }
         }
     }
 
-    /// Puts both entries of a flow into the fast path.
+    /// Puts both entries of a flow into the fast path, and says what they are counted under, that of
+    /// the way of the first packet first.
     pub(super) fn install(
         &mut self,
         id: FlowId,
@@ -520,9 +509,10 @@ impl Engine {
         forward: Usage,
         reverse: Usage,
         fast_path: &mut dyn FastPath,
-    ) {
-        self.install_half(id, flow, Direction::Reverse, reverse, fast_path);
-        self.install_half(id, flow, Direction::Forward, forward, fast_path);
+    ) -> [MeterId; 2] {
+        let back = self.install_half(id, flow, Direction::Reverse, reverse, fast_path);
+        let there = self.install_half(id, flow, Direction::Forward, forward, fast_path);
+        [there, back]
     }
 
     fn install_half(
@@ -532,8 +522,9 @@ impl Engine {
         direction: Direction,
         usage: Usage,
         fast_path: &mut dyn FastPath,
-    ) {
+    ) -> MeterId {
         let key = flow.key(direction);
+        let meter = self.meter_of(flow, direction);
         let entry = Entry {
             action: action_of(flow, direction),
             generation: flow.generation,
@@ -541,10 +532,11 @@ impl Engine {
             direction,
             src_mac: self.held_mac(key.port),
             tracking: flow.tracking,
-            meter: self.meter_of(flow, direction),
+            meter,
             usage,
         };
         fast_path.install(key, &entry);
+        meter
     }
 
     /// The MAC address that frames from `port` must have.

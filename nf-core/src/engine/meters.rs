@@ -8,12 +8,11 @@
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 
-use super::Engine;
+use super::{Engine, translation};
 use crate::fast_path::{Direction, FastPath, MeterId, Metered};
 use crate::flow::table::MAX_FUNCTIONS;
 use crate::flow::{Claims, Flow};
 use crate::maglev::HashSeed;
-use crate::packet::{ipv4, ipv6};
 use crate::pipeline::{Function, FunctionIx, MeterKey, MeteredAs};
 
 /// What a gateway has carried.
@@ -138,7 +137,7 @@ impl Way {
 
 /// Bytes that packets of one direction leave longer by.
 fn growth(flow: &Flow, direction: Direction) -> i8 {
-    const BY: i8 = (ipv6::HEADER_LEN - ipv4::MIN_HEADER_LEN) as i8;
+    const BY: i8 = translation::GROWTH as i8;
     let (from, to) = (flow.key(direction), flow.key(direction.opposite()));
     match (from.tuple.is_ipv4(), to.tuple.is_ipv4()) {
         (true, false) => BY,
@@ -159,8 +158,7 @@ impl Engine {
     }
 
     /// Counts what user space itself has sent on.
-    pub(super) fn count_own(&mut self, flow: &Flow, direction: Direction, seen: Metered) {
-        let id = self.meter_of(flow, direction);
+    pub(super) fn count_own(&mut self, id: MeterId, seen: Metered) {
         if let Some(meter) = self.meters.get_mut(id) {
             meter.own += seen;
         }

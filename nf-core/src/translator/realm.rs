@@ -1,7 +1,6 @@
 //! One gateway: its addresses, the ports leased on them, and the rules by which a flow gets one.
 
-use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::time::Duration;
@@ -292,11 +291,10 @@ impl Realm {
             return Err(Drop::Unsolicited);
         }
         self.mappings.join(to, sender);
-        let from = from.map(|it| (it, receiver));
-        if let Some((from, receiver)) = from {
+        if let Some(from) = from {
             self.mappings.join(from, receiver);
         }
-        Ok(((to, sender), from))
+        Ok(((to, sender), from.map(|from| (from, receiver))))
     }
 
     fn mapping_of_destination(&mut self, walk: &Walk<'_>) -> Result<MappingNumber, Drop> {
@@ -633,13 +631,17 @@ fn for_everybody(leases: &PortLeases) -> u32 {
     if all > Crowds::FROM { all - all / 8 } else { all }
 }
 
-/// Those with the biggest keys, the biggest first.
+/// Those with the biggest keys, the biggest first. No two have the same key.
 fn biggest<T, K: Ord>(all: impl Iterator<Item = T>, most: usize, key: impl Fn(&T) -> K) -> Vec<T> {
-    let mut all: Vec<T> = all.collect();
-    if most < all.len() {
-        all.select_nth_unstable_by(most, |a, b| key(b).cmp(&key(a)));
-        all.truncate(most);
+    let mut kept = BTreeMap::new();
+    for it in all {
+        let key = key(&it);
+        if kept.len() < most {
+            kept.insert(key, it);
+        } else if kept.first_key_value().is_some_and(|(least, _)| *least < key) {
+            kept.pop_first();
+            kept.insert(key, it);
+        }
     }
-    all.sort_unstable_by_key(|it| Reverse(key(it)));
-    all
+    kept.into_values().rev().collect()
 }
