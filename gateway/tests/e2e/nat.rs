@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{
     Datapath, Family, Flow, Gateway, LAN, NameServer, Office, SOON, converse, curl,
-    datagram_socket, eventually, seen_by, url,
+    datagram_socket, eventually, iperf3_moves, seen_by, url,
 };
 
 on_each_datapath!(
@@ -326,25 +326,15 @@ fn iperf3_runs_both_ways_over_tcp_and_udp(datapath: Datapath) {
     let office = Office::open("nat-iperf3", datapath);
     for family in Family::BOTH {
         let iperf3 = Iperf3::start(&office.internet, family.server_at(5201)).unwrap();
-        let server = family.server.to_string();
         for options in [&[][..], &["-R"], &["-u", "-b20M"], &["-u", "-b20M", "-R"]] {
             let overflown =
                 || overflown_datagrams(&office.client) + overflown_datagrams(&office.internet);
             let before = overflown();
-            iperf3.wait_idle().unwrap();
-            let client = ["iperf3", "--json", "-t1", "-c", &server];
-            let output = office.client.run(client.iter().chain(options)).unwrap();
-            let report: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
-            let end = &report["end"];
-            let received = &end["sum_received"];
-            let sum = if received.is_null() { &end["sum"] } else { received };
-            // A second of 20 Mbit/s, or of as much as there is.
-            let bytes = sum["bytes"].as_u64();
-            assert!(bytes.is_some_and(|it| it > 2_000_000), "{options:?}: {report}");
+            let sum = iperf3_moves(&office.client, &iperf3, family.server, options);
             // What the kernel forwards is lost nowhere but in a receiver that is not scheduled.
             if let (Datapath::Ebpf, Some(lost)) = (datapath, sum["lost_packets"].as_u64()) {
                 let late = overflown() - before;
-                assert!(lost <= late, "{options:?}: {late} overflows: {report}");
+                assert!(lost <= late, "{options:?}: {late} overflows: {sum}");
             }
         }
     }

@@ -9,7 +9,7 @@ use nf_core::nat64::Nat64Prefix;
 
 use crate::harness::{
     Datapath, Family, Gateway, NameServer, Office, converse, curl, datagram_socket, eventually,
-    seen_by, url,
+    iperf3_moves, seen_by, url,
 };
 
 on_each_datapath!(
@@ -109,17 +109,8 @@ fn a_large_download_crosses_over_in_the_kernel_or_its_stand_in(datapath: Datapat
 fn iperf3_crosses_over_both_ways_over_tcp_and_udp(datapath: Datapath) {
     let office = open("nat64-iperf3", datapath);
     let iperf3 = Iperf3::start(&office.internet, V4.server_at(5201)).unwrap();
-    let server = named(V4.server).to_string();
     for options in [&[][..], &["-R"], &["-u", "-b20M"], &["-u", "-b20M", "-R"]] {
-        iperf3.wait_idle().unwrap();
-        let client = ["iperf3", "--json", "-t1", "-c", &server];
-        let output = office.client.run(client.iter().chain(options)).unwrap();
-        let report: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
-        let end = &report["end"];
-        let received = &end["sum_received"];
-        let sum = if received.is_null() { &end["sum"] } else { received };
-        let bytes = sum["bytes"].as_u64();
-        assert!(bytes.is_some_and(|it| it > 2_000_000), "{options:?}: {report}");
+        iperf3_moves(&office.client, &iperf3, named(V4.server), options);
     }
     office.gateway.assert_packets_add_up();
 }

@@ -8,7 +8,7 @@
 //! | `region` | instances with network interfaces, worked on through the API |
 //! | `shop` | load balancers and their targets |
 //! | `tenants` | environments behind bridges, of tenants with the same addresses |
-//! | `talk` | the least of clients: datagrams, connections, curl |
+//! | `talk` | the least of clients: datagrams, connections, curl, iperf3 |
 //! | `dns` | a name server for dig to ask |
 //! | `raw` | frames as no stack would send them |
 
@@ -28,7 +28,8 @@ pub use listing::Flow;
 pub use office::{Family, LAN, Office};
 pub use raw::Wire;
 pub use talk::{
-    Heard, any_port, converse, curl, datagram_socket, seen_by, url, wait_for_acknowledgements,
+    Heard, any_port, converse, curl, datagram_socket, iperf3_moves, seen_by, url,
+    wait_for_acknowledgements,
 };
 
 use std::time::Duration;

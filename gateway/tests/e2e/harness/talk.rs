@@ -5,6 +5,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
+use halfspace_testbed::programs::Iperf3;
 use halfspace_testbed::{Namespace, Output};
 
 use super::SOON;
@@ -113,4 +114,25 @@ pub fn url(server: SocketAddr, path: &str) -> String {
 /// The port that an address of any family is any of: for binding to.
 pub fn any_port(ip: IpAddr) -> SocketAddr {
     SocketAddr::new(ip, 0)
+}
+
+/// Has iperf3 run for a second with these options: the sum of what was received. It is a second of
+/// 20 Mbit/s, or of as much as there is.
+pub fn iperf3_moves(
+    client: &Namespace,
+    server: &Iperf3,
+    address: IpAddr,
+    options: &[&str],
+) -> serde_json::Value {
+    server.wait_idle().unwrap();
+    let address = address.to_string();
+    let command = ["iperf3", "--json", "-t1", "-c", &address];
+    let output = client.run(command.iter().chain(options)).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
+    let end = &report["end"];
+    let received = &end["sum_received"];
+    let sum = if received.is_null() { &end["sum"] } else { received };
+    let bytes = sum["bytes"].as_u64();
+    assert!(bytes.is_some_and(|it| it > 2_000_000), "{options:?}: {report}");
+    sum.clone()
 }

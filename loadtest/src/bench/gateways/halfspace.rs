@@ -259,11 +259,7 @@ pub fn nat(
     hook: Hook,
     flows: u32,
 ) -> Result<Gateway, Error> {
-    let document = &documents::nat();
-    let ipv6_flows = FEW_IPV6_FLOWS;
-    let instance = Instance { name, hook, flows, ipv6_flows, document };
-    let process = Halfspace::start(site, topology, instance)?;
-    Ok(Gateway::halfspace(exactly(documents::NAT), process))
+    nat_with_room_for(site, topology, name, hook, [flows, FEW_IPV6_FLOWS])
 }
 
 /// The same, for flows from IPv6 to IPv4.
@@ -278,8 +274,18 @@ pub fn nat64(
     hook: Hook,
     flows: u32,
 ) -> Result<Gateway, Error> {
+    nat_with_room_for(site, topology, name, hook, [flows; 2])
+}
+
+fn nat_with_room_for(
+    site: Site<'_>,
+    topology: &Topology,
+    name: &str,
+    hook: Hook,
+    [flows, ipv6_flows]: [u32; 2],
+) -> Result<Gateway, Error> {
     let document = &documents::nat();
-    let instance = Instance { name, hook, flows, ipv6_flows: flows, document };
+    let instance = Instance { name, hook, flows, ipv6_flows, document };
     let process = Halfspace::start(site, topology, instance)?;
     Ok(Gateway::halfspace(exactly(documents::NAT), process))
 }
