@@ -1,0 +1,7 @@
+//! Network interfaces.
+
+mod addresses;
+mod attachment;
+mod attribute;
+mod create;
+mod managed;
