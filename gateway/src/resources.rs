@@ -4,9 +4,9 @@
 //! is taken apart when it differs from what was read last, and when what it says differs from the
 //! state in force, a new generation begins.
 //!
-//! An order, of the API or the gateway's own, is a change of the document: it is read as on the beat, changed, checked and
-//! written back before anything else sees it. What the file says is what is in force, whoever wrote
-//! it last.
+//! An order, of the API or the gateway's own, is a change of the document: it is read as on the beat,
+//! changed, checked and written back before anything else sees it. What the file says is what is in
+//! force, whoever wrote it last.
 
 mod order;
 mod spare;
